@@ -28,22 +28,81 @@ COMMANDS_KEPT: Final = 100
 _COMPLETIONS_LISTED = 8
 
 
-class FilterBar(Horizontal):
-    """The input of a filter, above the key bar. Enter keeps it, Esc drops it; ↑ ↓ move the table's cursor."""
+class InputBar(Horizontal):
+    """An input above the key bar, hidden until it is opened, with words beside it; Esc leaves it."""
 
     DEFAULT_CSS: ClassVar[str] = """
-    FilterBar { height: 1; display: none; }
-    FilterBar.-open { display: block; }
-    FilterBar Label { width: 3; }
-    FilterBar Input { width: 1fr; }
-    FilterBar Static { width: auto; max-width: 70%; padding: 0 1; }
-    FilterBar Static { text-wrap: nowrap; text-overflow: ellipsis; }
+    InputBar { height: 1; display: none; }
+    InputBar.-open { display: block; }
+    InputBar Label { width: 3; }
+    InputBar Input { width: 1fr; }
+    InputBar Static { width: auto; max-width: 70%; padding: 0 1; }
+    InputBar Static { text-wrap: nowrap; text-overflow: ellipsis; }
     """
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("escape", "close(False)", "Drop the filter", show=False, priority=True),
-        Binding("down", "move(1)", "Down", show=False, priority=True),
-        Binding("up", "move(-1)", "Up", show=False, priority=True),
+        Binding("escape", "leave", "Leave", show=False, priority=True),
+        Binding("up", "step(-1)", "Up", show=False, priority=True),
+        Binding("down", "step(1)", "Down", show=False, priority=True),
     ]
+
+    def __init__(
+        self, name: str, sign: str, placeholder: str, limit: int, suggester: Suggester | None = None
+    ) -> None:
+        super().__init__(id=f"{name}-bar")
+        self._sign = sign
+        self._input = Input(
+            placeholder=placeholder,
+            compact=True,
+            max_length=limit,
+            id=f"{name}-input",
+            suggester=suggester,
+        )
+        self._words = Static("", id=f"{name}-words")
+        self._said: Text | None = None
+
+    def compose(self) -> ComposeResult:
+        yield Label(f" {self._sign} ")
+        yield self._input
+        yield self._words
+
+    @property
+    def open(self) -> bool:
+        """Whether the input is visible."""
+        return self.has_class("-open")
+
+    def show(self, text: str) -> None:
+        """Open the input with a text. It takes the focus at once, so that type-ahead goes into it."""
+        self.write(text)
+        self.add_class("-open")
+        self.screen.set_focus(self._input)
+
+    def write(self, text: str) -> None:
+        """Replace the text; the cursor goes to its end."""
+        self._input.value = text
+        self._input.cursor_position = len(text)
+
+    def say(self, words: str, role: str = "dim") -> None:
+        """Show words beside the input."""
+        text = Text(printable(words), palette_of(self).style(role), no_wrap=True)
+        if text != self._said or text.style != self._said.style:
+            self._said = text
+            self._words.update(text)
+
+    def close(self) -> None:
+        """Hide the input."""
+        self.remove_class("-open")
+
+    def action_leave(self) -> None:
+        """Ask to close the input."""
+        raise NotImplementedError
+
+    def action_step(self, step: int) -> None:
+        """Carry out ↑ (-1) or ↓ (1)."""
+        raise NotImplementedError
+
+
+class FilterBar(InputBar):
+    """The input of a filter. Enter keeps it, Esc drops it; ↑ ↓ move the table's cursor."""
 
     class Changed(Message):
         """Posted when the filter's text changed."""
@@ -67,45 +126,13 @@ class FilterBar(Horizontal):
             self.step = step
 
     def __init__(self) -> None:
-        super().__init__(id="filter-bar")
-        self._input = Input(
-            placeholder="words, vm:web, ~^web, drops>0, load>80%, !state:running",
-            compact=True,
-            max_length=LIMIT,
-            id="filter-input",
-        )
-        self._words = Static("", id="filter-words")
-        self._said: tuple[str, str] | None = None
-
-    def compose(self) -> ComposeResult:
-        yield Label(" / ")
-        yield self._input
-        yield self._words
-
-    @property
-    def open(self) -> bool:
-        """Whether the input is visible."""
-        return self.has_class("-open")
+        super().__init__("filter", "/", "words, vm:web, ~^web, drops>0, load>80%, !state:running", LIMIT)
 
     def begin(self, text: str, more: str = "") -> None:
         """Open the input with a filter, which typing replaces, or with ``more`` after it, which typing
-        continues. It takes the focus at once, so that type-ahead goes into it."""
-        text = f"{text} {more}".strip()
-        self._input.value = text
+        continues."""
         self._input.select_on_focus = not more
-        self._input.cursor_position = len(text)
-        self.add_class("-open")
-        self.screen.set_focus(self._input)
-
-    def say(self, words: str, role: str = "dim") -> None:
-        """Show the result of the filter, or its error, beside the input."""
-        if self._said != (words, role):
-            self._said = (words, role)
-            self._words.update(Text(printable(words), palette_of(self).style(role), no_wrap=True))
-
-    def close(self) -> None:
-        """Hide the input."""
-        self.remove_class("-open")
+        self.show(f"{text} {more}".strip())
 
     def on_input_changed(self, event: Input.Changed) -> None:
         event.stop()
@@ -116,11 +143,11 @@ class FilterBar(Horizontal):
         event.stop()
         self.post_message(self.Closed(True))
 
-    def action_close(self, kept: bool) -> None:
-        """Ask to close the input; ``kept``: whether the filter stays."""
-        self.post_message(self.Closed(kept))
+    def action_leave(self) -> None:
+        """Ask to close the input and to drop the filter."""
+        self.post_message(self.Closed(False))
 
-    def action_move(self, step: int) -> None:
+    def action_step(self, step: int) -> None:
         """Ask to move the table's cursor by ``step`` rows."""
         self.post_message(self.Moved(step))
 
@@ -136,25 +163,18 @@ class _Completing(Suggester):
         return next((one.line for one in self._complete(value)), None)
 
 
-class CommandBar(Horizontal):
-    """The command line, above the key bar: Tab completes, ↑ ↓ go through earlier commands, Esc leaves.
+class CommandBar(InputBar):
+    """The command line: Tab completes, ↑ ↓ go through earlier commands, Esc leaves.
 
     ``complete`` returns the completions of a command, ``usage`` a sentence on one.
     """
 
     DEFAULT_CSS: ClassVar[str] = """
-    CommandBar { height: 1; display: none; }
-    CommandBar.-open { display: block; }
-    CommandBar Label { width: 3; }
-    CommandBar Input { width: 1fr; min-width: 24; }
-    CommandBar Static { width: auto; max-width: 65%; padding: 0 1; }
-    CommandBar Static { text-wrap: nowrap; text-overflow: ellipsis; }
+    CommandBar Input { min-width: 24; }
+    CommandBar Static { max-width: 65%; }
     """
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("escape", "leave", "Leave", show=False, priority=True),
         Binding("tab", "complete", "Complete", show=False, priority=True),
-        Binding("up", "recall(-1)", "The command before", show=False, priority=True),
-        Binding("down", "recall(1)", "The next command", show=False, priority=True),
     ]
 
     class Given(Message):
@@ -168,47 +188,31 @@ class CommandBar(Horizontal):
         """Posted when the command line is left without a command."""
 
     def __init__(self, complete: Callable[[str], Sequence[Completion]], usage: Callable[[str], str]) -> None:
-        super().__init__(id="command-bar")
-        self._complete, self._usage = complete, usage
-        self._input = Input(
-            placeholder="move web-01 3, view queues, theme mono, filter drops>0",
-            compact=True,
-            max_length=COMMAND_LIMIT,
-            id="command-input",
-            suggester=_Completing(complete),
+        super().__init__(
+            "command",
+            ":",
+            "move web-01 3, view queues, theme mono, filter drops>0",
+            COMMAND_LIMIT,
+            _Completing(complete),
         )
-        self._words = Static("", id="command-words")
+        self._complete, self._usage = complete, usage
         self._kept: deque[str] = deque(maxlen=COMMANDS_KEPT)
         self._at = 0
 
-    def compose(self) -> ComposeResult:
-        yield Label(" : ")
-        yield self._input
-        yield self._words
-
     def begin(self) -> None:
-        """Open the input, empty. It takes the focus at once, so that type-ahead goes into it."""
-        self._input.value, self._at = "", len(self._kept)
+        """Open the input, empty."""
+        self._at = len(self._kept)
         self.say("⏎ runs it, Tab completes, Esc leaves")
-        self.add_class("-open")
-        self.screen.set_focus(self._input)
-
-    def say(self, words: str, role: str = "dim") -> None:
-        """Show words beside the input."""
-        self._words.update(Text(printable(words), palette_of(self).style(role), no_wrap=True))
+        self.show("")
 
     def keep(self, text: str) -> None:
         """Remember a command for ↑."""
         if not self._kept or self._kept[-1] != text:
             self._kept.append(text)
 
-    def close(self) -> None:
-        """Hide the input."""
-        self.remove_class("-open")
-
     def on_input_changed(self, event: Input.Changed) -> None:
         event.stop()
-        if not self.has_class("-open"):
+        if not self.open:
             return
         found = self._complete(event.value) if event.value else []
         self.say("  ".join(one.word for one in found[:_COMPLETIONS_LISTED]) or self._usage(event.value))
@@ -226,14 +230,12 @@ class CommandBar(Horizontal):
         value = self._input.value
         found = self._complete(value) if value else []
         if found:
-            self._input.value = found[0].line
-            self._input.cursor_position = len(self._input.value)
+            self.write(found[0].line)
 
-    def action_recall(self, step: int) -> None:
+    def action_step(self, step: int) -> None:
         """Show the command ``step`` places on in those given before; after the last an empty one."""
         self._at = max(0, min(self._at + step, len(self._kept)))
-        self._input.value = self._kept[self._at] if self._at < len(self._kept) else ""
-        self._input.cursor_position = len(self._input.value)
+        self.write(self._kept[self._at] if self._at < len(self._kept) else "")
 
 
 _LEAST_BAR = 12
