@@ -40,7 +40,7 @@ OF_INTERFACE: Final = ("engine.traffic.interface_kernels",)
 OF_DEFAULT_QUEUE: Final = (*OF_INTERFACE, "engine.kernels.top")
 """Modules that a capture of a real adapter's default queue needs."""
 
-_COMPILING: Final = "compiling kernels"
+_COMPILING: Final = "compiling kernels, once"
 _WAITING: Final = "another process compiles the kernels, once"
 _POLL_S: Final = 0.2
 _LINE: Final = 78

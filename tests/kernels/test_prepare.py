@@ -76,8 +76,8 @@ def test_a_read_only_install_compiles_once_says_how_far_it_is_and_runs(tmp_path:
     first = run(installed, cache, "-c", PREPARE).splitlines()
     count = len(kernels.MODULES)
     counted = [line.split(";")[0] for line in first]
-    assert counted == [f"compiling kernels: {done} of {count}" for done in range(count + 1)]
-    assert first[0].startswith("compiling kernels: 0 of 9; left: serve, steer, synthetic, ")
+    assert counted == [f"compiling kernels, once: {done} of {count}" for done in range(count + 1)]
+    assert first[0].startswith("compiling kernels, once: 0 of 9; left: serve, steer, synthetic, ")
     assert all(len(line) <= 78 for line in first)
     assert run(installed, cache, "-c", PREPARE) == ""
     replay_a_frame(installed, cache, tmp_path)
@@ -169,10 +169,11 @@ def test_kernels_that_few_need_are_compiled_when_they_are_asked_for_and_once(
     monkeypatch.setattr(kernels, "CACHE_DIRECTORY", tmp_path)
     told: list[str] = []
     kernels.prepare(told.append, ("json",))
-    assert told[-1] == "compiling kernels: 1 of 1"
+    assert told[-1] == "compiling kernels, once: 1 of 1"
     told.clear()
     kernels.prepare(told.append, ("json", "shlex"))
-    assert told == ["compiling kernels: 0 of 1; left: shlex", "compiling kernels: 1 of 1"]
+    begun, done = "compiling kernels, once: 0 of 1; left: shlex", "compiling kernels, once: 1 of 1"
+    assert told == [begun, done]
     told.clear()
     kernels.prepare(told.append, ("json", "shlex"))
     assert told == []
@@ -209,7 +210,7 @@ def test_kernels_are_compiled_and_found_by_command(
         assert document.pop("seconds") >= 0
         assert document.pop("schema") == "vmq.kernels/1"
         assert document == {"directory": str(tmp_path), "kernels": 0, "bytes": 0, "compiled": compiled}
-        assert ("compiling kernels: 1 of 1" in err) is compiled
+        assert ("compiling kernels, once: 1 of 1" in err) is compiled
 
 
 def test_commands_say_that_kernels_cannot_be_kept(

@@ -55,7 +55,7 @@ async def test_page_of_a_queue(dashboard: Running, size: tuple[int, int]) -> Non
 
 
 def _connecting() -> ScriptedLink:
-    return ScriptedLink(progress="compiling kernels, 3 of 7")
+    return ScriptedLink(progress="compiling kernels, once: 3 of 7")
 
 
 def _empty() -> ScriptedLink:
