@@ -40,8 +40,9 @@ class Finding(msgspec.Struct, frozen=True, kw_only=True):
     ``value`` is the metric that the fix improves (``measure`` names it), and ``after`` its value with the fix
     applied; ``cleared``: the finding is then gone. None means unknown or not tried. ``requests`` apply the
     fix, if requests can; ``commands`` are PowerShell for an administrator. ``first_seen_ns`` and
-    ``last_seen_ns`` are simulated times. ``lost_frames`` were dropped while the finding was present, within
-    the window (``AdviceWindow``) or the time of the evidence.
+    ``last_seen_ns`` are simulated times; ``recurs_ns`` is the longest simulated time between two sightings
+    with an absence between them, within the window; 0 without an absence. ``lost_frames`` were dropped while
+    the finding was present, within the window (``AdviceWindow``) or the time of the evidence.
     """
 
     rule: Name
@@ -82,6 +83,7 @@ class Finding(msgspec.Struct, frozen=True, kw_only=True):
     """The revision of the configuration that has the problem."""
     first_seen_ns: int = 0
     last_seen_ns: int = 0
+    recurs_ns: int = 0
     lost_frames: int = 0
 
     @property

@@ -172,9 +172,10 @@ class AdviceWindow:
             known = self._seen.get(one.identity)
             if known is None:
                 known = self._seen[one.identity] = _Seen(one)
+                known.count(self._stretches)
             else:
+                known.count(self._stretches, now_ns - known.latest.last_seen_ns)
                 known.take(one, since_ns)
-            known.count(self._stretches)
         for identity, known in list(self._seen.items()):
             known.forget(since_ns)
             over = known.latest.last_seen_ns <= since_ns or known.was_fixed(self._stretches, evidence)
@@ -204,17 +205,24 @@ class AdviceWindow:
 class _Seen:
     """A finding within the window: its latest and its worst version, and the frames it lost."""
 
-    __slots__ = ("_first_ns", "_lost", "_streak", "_stretch", "_worst", "latest")
+    __slots__ = ("_absences", "_first_ns", "_lost", "_streak", "_stretch", "_worst", "latest")
 
     def __init__(self, finding: Finding) -> None:
         self._first_ns = finding.first_seen_ns
         self.latest = self._worst = finding
         self._lost: deque[tuple[int, int]] = deque()
+        self._absences: deque[tuple[int, int]] = (
+            deque()
+        )  # when it was seen again, and for how long it was not
         self._stretch = self._streak = 0
         self._note(finding)
+        self._note_absence(finding)
 
-    def count(self, stretch: int) -> None:
-        """Record that stretch number ``stretch`` had the finding; counts consecutive ones."""
+    def count(self, stretch: int, absent_ns: int = 0) -> None:
+        """Record that stretch number ``stretch`` had the finding, last seen ``absent_ns`` before; counts
+        consecutive stretches."""
+        if 0 < self._stretch < stretch - 1:
+            self._absences.append((self.latest.last_seen_ns + absent_ns, absent_ns))
         self._streak = self._streak + 1 if stretch == self._stretch + 1 else 1
         self._stretch = stretch
 
@@ -245,15 +253,22 @@ class _Seen:
         earlier = [(lost_ns, frames) for lost_ns, frames in self._lost if lost_ns <= since_ns]
         later = [(lost_ns, frames) for lost_ns, frames in self._lost if lost_ns > until_ns]
         self._lost = deque([*earlier, (other.last_seen_ns, other.lost_frames), *later])
+        self._note_absence(other)
 
     def _note(self, finding: Finding) -> None:
         if finding.lost_frames:
             self._lost.append((finding.last_seen_ns, finding.lost_frames))
 
+    def _note_absence(self, theirs: Finding) -> None:
+        """Record the longest absence that another reader saw."""
+        if theirs.recurs_ns:
+            self._absences.appendleft((theirs.last_seen_ns, theirs.recurs_ns))
+
     def forget(self, since_ns: int) -> None:
-        """Drop the losses before the window."""
-        while self._lost and self._lost[0][0] <= since_ns:
-            self._lost.popleft()
+        """Drop the losses and absences before the window."""
+        for past in (self._lost, self._absences):
+            while past and past[0][0] <= since_ns:
+                past.popleft()
 
     @property
     def _lost_frames(self) -> int:
@@ -265,6 +280,7 @@ class _Seen:
             self._worst,
             first_seen_ns=self._first_ns,
             last_seen_ns=self.latest.last_seen_ns,
+            recurs_ns=max((absent_ns for _, absent_ns in self._absences), default=0),
             lost_frames=self._lost_frames,
         )
 

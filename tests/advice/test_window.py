@@ -1,6 +1,7 @@
 """What is found over a while: listed once, as long as the window says, worst first."""
 
 from collections.abc import Iterable
+from itertools import groupby
 
 import msgspec
 import pytest
@@ -11,6 +12,8 @@ from engine.telemetry.config import Config
 from engine.telemetry.stats import Stats, known
 from tests.advice.lab import changed, evidence
 from tests.vmqtui.scripted import make_config, with_queue
+from vmqtui.columns import COLUMNS
+from vmqtui.state.rows import FindingRow
 
 SECOND = 1_000_000_000
 VMS = (("default", None, 0, 0), ("a", "a", 1, 0), ("b", "b", 2, 0))
@@ -68,6 +71,32 @@ def test_a_finding_goes_when_it_was_not_seen_for_a_window_and_says_when_it_was(w
             ages.append(seen[0] if seen else None)
     assert [one for one in ages if one is not None] == list(range(0, window_s, 2))
     assert ages[-1] is None
+
+
+def test_the_time_for_which_a_finding_is_absent_between_bursts_is_told_while_the_window_has_it() -> None:
+    window = AdviceWindow(AdviceThresholds(window_s=10))
+    for stats in bursts(31):
+        window.add(CONFIG, stats)
+    assert [one.recurs_ns for one in window.listed] == [4 * SECOND]
+    for at_s in range(32, 60):
+        window.add(CONFIG, reading(at_s, {1: 1000 + 100 * at_s}))
+    assert [one.recurs_ns for one in window.listed] == [0]
+
+
+def test_seen_of_what_comes_and_goes_changes_once_and_says_so_when_it_stays_away() -> None:
+    window, told = AdviceWindow(), list[str]()
+    column = next(one for one in COLUMNS["advice"] if one.key == "unseen_s")
+    for stats in [*bursts(40), *(reading(at_s, {1: 1300}) for at_s in range(41, 60))]:
+        if window.add(CONFIG, stats) and window.listed:
+            assert window.judged is not None
+            row = FindingRow.at(window.judged.sim_time_ns, window.listed[0])
+            told.append(column.text(row))
+            assert column.level is not None
+            assert column.level(row) == ("dim" if told[-1].startswith("-") else "")
+    words = [word for word, _ in groupby(told)]
+    assert words[:3] == ["now", "-2s", "on/off"]
+    assert words[3:] == [f"-{2 * number}s" for number in range(2, 2 + len(words[3:]))]
+    assert len(words) > 5
 
 
 def test_frames_lost_are_those_of_the_window_and_most_come_first() -> None:

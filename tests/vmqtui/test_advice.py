@@ -7,6 +7,7 @@ import pytest
 
 from engine.advice.finding import Finding, Request
 from engine.bus.messages import Status
+from engine.view.index import ConfigIndex
 from tests import measured
 from tests.vmqtui.conftest import Running, screen_text
 from tests.vmqtui.scripted import (
@@ -20,7 +21,7 @@ from tests.vmqtui.scripted import (
     with_queue,
 )
 from vmqtui.columns import advice as words
-from vmqtui.state.rows import FindingRow
+from vmqtui.state.rows import FindingRow, is_fixed
 from vmqtui.state.snapshot import Snapshot
 from vmqtui.tasks.advice import apply_fix
 from vmqtui.tasks.task import Task
@@ -75,6 +76,60 @@ async def test_the_fix_is_shown_then_sent_and_can_be_taken_back(dashboard: Runni
         await pilot.pause()
         assert link.asked[1:] == [("hv01", "pause_vm", {"adapter": "nic0", "vm": "sql-01"})]
         assert len(app.screen_stack) == 1
+
+
+async def test_a_fixed_finding_says_at_once_until_when_the_fix_is_judged_and_not_after_undo(
+    dashboard: Running,
+) -> None:
+    link = host(vm_paused=True)
+    async with dashboard(link, size=(80, 24)) as (app, pilot, _):
+        play(link, 10, 16, vms=VMS)
+        await pilot.press("8")
+        await pilot.pause()
+        config = link.views["hv01"].config
+        assert config is not None
+        assert "judged" not in screen_text(app)
+        resumed = with_queue(config, 2, vm_paused=False)
+        link.publish("hv01", config=msgspec.structs.replace(resumed, revision=8))
+        app.draw_now()
+        await pilot.pause()
+        text = screen_text(app)
+        assert "fix judged until 34.0s: sql-01 is paused" in text
+        assert "fixed   the fix is carried out, and judged until 34.0s" in text
+        link.publish("hv01", config=msgspec.structs.replace(config, revision=9))
+        app.draw_now()
+        await pilot.pause()
+        assert "judged" not in screen_text(app)
+
+
+def test_a_fix_is_carried_out_when_the_configuration_has_all_that_its_requests_set() -> None:
+    config = msgspec.structs.replace(with_queue(make_config(VMS), 2, buffers=256), revision=8)
+
+    def carried_out(*requests: Request, revision: int = 7) -> bool:
+        one = msgspec.structs.replace(finding(*requests), revision=revision)
+        return is_fixed(one, ConfigIndex(config))
+
+    def request(op: str, **params: Any) -> Request:
+        generation = params.pop("generation", None)
+        return Request(op=op, params={"adapter": "nic0", **params}, generation=generation)
+
+    buffers = request("set_queue_parameters", queue_id=2, buffers=256)
+    assert carried_out(buffers)
+    assert not carried_out(buffers, revision=8)  # found again under the configuration that has it
+    assert not carried_out()
+    assert not carried_out(buffers, request("set_queue_parameters", queue_id=1, buffers=1))
+    assert not carried_out(request("set_queue_parameters", queue_id=2, buffers=256, generation=99))
+    assert carried_out(request("allocate_queue", vm="sql-01"))
+    assert not carried_out(request("allocate_queue", vm="app-01"))
+    one = config.adapters[0].filters[0]
+    assert carried_out(request("set_filter", queue_id=9, mac=one.mac, vlan=one.vlan))
+    assert not carried_out(request("set_filter", queue_id=9, mac=one.mac, vlan=4000))
+    assert carried_out(request("free_queue", queue_id=9))
+    assert not carried_out(request("free_queue", queue_id=2))
+    assert carried_out(request("remove_vm", vm="app-01"))
+    assert not carried_out(request("remove_vm", vm="sql-01"))
+    assert not carried_out(request("set_adapter", link_gbps=1))
+    assert not carried_out(Request(op="set_adapter", params={"adapter": "nic9"}))
 
 
 async def test_read_only_lists_findings_and_offers_no_fix(dashboard: Running) -> None:

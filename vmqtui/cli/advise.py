@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from engine.advice.thresholds import AdviceThresholds
     from engine.advice.window import AdviceWindow
     from engine.service.trial import Diagnosis, Trial, TriedFix
+    from vmqtui.state.rows import FindingRow
 
 
 def advise(
@@ -304,6 +305,7 @@ def _print(evidence: "Evidence", found: "Sequence[Finding]", window: "AdviceWind
     """Print each finding as a block of lines, then the rules that could not look."""
     from engine.advice.rules import unchecked
     from vmqtui.columns import advice as words
+    from vmqtui.state.rows import FindingRow
 
     gaps = unchecked(evidence) if evidence.usable else []
     if not found:
@@ -311,8 +313,8 @@ def _print(evidence: "Evidence", found: "Sequence[Finding]", window: "AdviceWind
     for finding in found:
         print()
         judged = window.judged if window is not None else None
-        unseen_s = None if judged is None else max(0, judged.sim_time_ns - finding.last_seen_ns) / 1e9
-        for line in block(finding, evidence.config.system, unseen_s):
+        row = None if judged is None else FindingRow.at(judged.sim_time_ns, finding)
+        for line in block(finding, evidence.config.system, row):
             print(line)
     if gaps:
         print("\ncould not look:")
@@ -321,12 +323,12 @@ def _print(evidence: "Evidence", found: "Sequence[Finding]", window: "AdviceWind
     sys.stdout.flush()
 
 
-def block(finding: "Finding", system: str, unseen_s: float | None = None) -> list[str]:
-    """Return a finding as lines. ``system`` is its host's operating system, "" of a model; ``unseen_s`` the
-    seconds since it was last seen, None without a window."""
+def block(finding: "Finding", system: str, row: "FindingRow | None" = None) -> list[str]:
+    """Return a finding as lines. ``system`` is its host's operating system, "" of a model; ``row`` is its row
+    now, None without a window."""
     from vmqtui.columns import advice as words
 
-    seen = [] if unseen_s is None else [f"    seen    {words.seen(finding, unseen_s)}"]
+    seen = [] if row is None else [f"    seen    {words.seen(row)}"]
     lines = [
         f"{words.GLYPHS[finding.severity]} {finding.rule} · {printable(finding.says)}",
         *seen,

@@ -6,8 +6,8 @@ from typing import Any, Final
 
 from engine.advice.finding import Finding, Number, Request, Severity, Unchecked
 from engine.counted import counted
-from vmqtui.columns.column import Column, Level, adapter_column, quiet
-from vmqtui.numbers import UNKNOWN, compact, grouped, percent
+from vmqtui.columns.column import Column, Level, adapter_column, plain, quiet
+from vmqtui.numbers import UNKNOWN, clock, compact, grouped, percent
 from vmqtui.printable import printable
 from vmqtui.state.rows import FindingRow
 
@@ -41,10 +41,12 @@ def numbers(finding: Finding) -> str:
     return " · ".join(f"{label(name)} {number(name, value)}" for name, value in finding.numbers.items())
 
 
-def seen(finding: Finding, unseen_s: float) -> str:
+def seen(row: FindingRow) -> str:
     """Return its age and lost frames as text: ``last seen 4 s ago · 332 frames lost in the window``."""
-    when = f"last seen {max(1, round(unseen_s))} s ago" if unseen_s else "now"
-    count = finding.lost_frames
+    when = f"last seen {max(1, round(row.unseen_s))} s ago" if row.unseen_s else "now"
+    if row.recurs_s:
+        when = f"it comes and goes, and was back within {row.recurs_s:.2g} s each time"
+    count = row.finding.lost_frames
     lost = f" · {grouped(count)} frame{'s' * (count != 1)} lost in the window" if count else ""
     return when + lost
 
@@ -162,6 +164,30 @@ def _words(op: str, values: dict[str, Any]) -> list[str]:
 
 LEVELS: Final[dict[Severity, Level]] = {"bad": "bad", "warn": "warn", "note": "dim"}
 
+
+def level(row: FindingRow) -> Level:
+    """Return the level of a finding's severity; dim from when its fix is carried out."""
+    return LEVELS[row.finding.severity] if row.judged_until_ns is None else "dim"
+
+
+class _SaysColumn(Column[FindingRow]):
+    """What is wrong, after what became of the fix if that is carried out."""
+
+    def text(self, row: FindingRow) -> str:
+        until_ns = row.judged_until_ns
+        return ("" if until_ns is None else f"fix judged until {clock(until_ns)}: ") + plain(row.finding.says)
+
+
+def fixed(row: FindingRow) -> str:
+    """Return what becomes of a finding whose fix is carried out, as text; "" of another."""
+    if row.judged_until_ns is None:
+        return ""
+    return (
+        f"the fix is carried out, and judged until {clock(row.judged_until_ns)} of simulated time: the "
+        "finding goes then or sooner, unless it is seen again"
+    )
+
+
 ADVICE: tuple[Column[FindingRow], ...] = (
     Column(
         key="severity",
@@ -171,7 +197,7 @@ ADVICE: tuple[Column[FindingRow], ...] = (
         help="▲ frames are lost; △ it costs; · worth knowing.",
         value=lambda row: row.finding.severity,
         format=lambda severity: GLYPHS.get(severity, "·"),
-        level=lambda row: LEVELS[row.finding.severity],
+        level=level,
         sort=lambda row: row.rank,
     ),
     Column(
@@ -182,7 +208,7 @@ ADVICE: tuple[Column[FindingRow], ...] = (
         help="Which rule found it (docs/advice.md).",
         value=lambda row: row.finding.rule,
         priority=3,
-        level=lambda row: LEVELS[row.finding.severity],
+        level=level,
     ),
     Column(
         key="lost_frames",
@@ -201,14 +227,19 @@ ADVICE: tuple[Column[FindingRow], ...] = (
         key="unseen_s",
         title="Seen",
         heading="Seen",
-        width=5,
+        width=6,
         unit="s",
-        help="now, or how long ago it was last seen; it goes when that is longer than the window.",
+        help=(
+            "now; on/off: it comes and goes, and was last seen less long ago than it was absent before; or "
+            "how long ago it was last seen. It goes when that is longer than the window."
+        ),
         value=lambda row: row.unseen_s,
         format=lambda unseen_s: f"-{max(1, round(unseen_s))}s" if unseen_s else "now",
+        instead=lambda row: "on/off" if row.recurs_s else None,
+        sort=lambda row: row.recurs_s or row.unseen_s,
         right=True,
         priority=2,
-        level=lambda row: "dim" if row.unseen_s else "",
+        level=lambda row: "dim" if row.is_past else "",
     ),
     adapter_column(),
     Column(
@@ -220,14 +251,14 @@ ADVICE: tuple[Column[FindingRow], ...] = (
         value=lambda row: row.finding.where,
         priority=12,
     ),
-    Column(
+    _SaysColumn(
         key="says",
         title="Finding",
         heading="Finding",
         width=40,
         help="What is wrong.",
         value=lambda row: row.finding.says,
-        level=lambda row: "dim" if row.unseen_s else "",
+        level=lambda row: "dim" if row.is_past or row.judged_until_ns is not None else "",
         prose=True,
     ),
     Column(

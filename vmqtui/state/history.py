@@ -160,7 +160,8 @@ _KEPT: Final = 32
 def advised(window: AdviceWindow) -> Advised:
     """The current findings of a window."""
     judged_ns = window.judged.sim_time_ns if window.judged is not None else None
-    return Advised(window.listed, judged_ns, window.seconds, window.is_whole, window.unchecked)
+    window_s = window.thresholds.window_s
+    return Advised(window.listed, judged_ns, window.seconds, window.is_whole, window.unchecked, window_s)
 
 
 class TapeAdvice:

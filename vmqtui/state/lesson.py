@@ -11,7 +11,8 @@ if TYPE_CHECKING:
 
 Found = Literal["unknown", "awaited", "seen", "unseen", "cleared"]
 """The state of a lesson's finding. "unknown": the advisor has not judged, or its rule could not look.
-"awaited": it has not been found yet. "seen": it is found now. "unseen": still listed, but not found now.
+"awaited": it has not been found yet. "seen": it is found now, or comes and goes. "unseen": still listed, but
+not found now.
 "cleared": it was listed, and is not any more."""
 
 
@@ -88,7 +89,7 @@ class LessonProgress:
         if own:
             newest = min(own, key=lambda row: row.unseen_s)
             self.finding, self.unseen_s = newest.finding, newest.unseen_s
-            self.state = "unseen" if newest.unseen_s else "seen"
+            self.state = "unseen" if newest.is_past else "seen"
             return
         blind = any(self.lesson.shown_rule in gap.rules for gap in advised.unchecked if not gap.left_out)
         if advised.judged_ns is None or blind:

@@ -5,6 +5,8 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Final
 
+import msgspec
+
 from engine.bus.messages import Status
 from engine.ndis.counters import DEFAULT_QUEUE_REASONS
 from engine.telemetry.config import Config
@@ -93,6 +95,14 @@ class Snapshot(HostTables):
     def advised(self) -> Advised:
         """The advisor's findings."""
         return self.advise()
+
+    @cached_property
+    def finding_rows(self) -> tuple[FindingRow, ...]:
+        """The rows of the findings, which tell whether this configuration has their fixes."""
+        advised = self.advised
+        return tuple(
+            msgspec.structs.replace(row, index=self.index, window_s=advised.window_s) for row in advised.rows
+        )
 
     @cached_property
     def event_rows(self) -> tuple[EventRow, ...]:
@@ -201,7 +211,7 @@ class Snapshot(HostTables):
             case "near_misses":
                 found = self.near_misses
             case "advice":
-                found = self.advised.rows
+                found = self.finding_rows
             case "adapters":
                 found = self.adapters
             case "hosts":

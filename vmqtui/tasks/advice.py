@@ -7,6 +7,7 @@ from engine.advice.finding import Finding, Request
 from engine.telemetry.config import AdapterConfig, FilterConfig, QueueConfig
 from vmqtui.columns.advice import command, effect, measured
 from vmqtui.printable import printable
+from vmqtui.state.rows import is_filter, is_so, waits
 from vmqtui.state.snapshot import Snapshot
 from vmqtui.tasks.foresight import taken_by_new
 from vmqtui.tasks.task import Answers, Foreseen, Step, Task, number_in
@@ -64,7 +65,7 @@ def _outdated(finding: Finding, snapshot: Snapshot) -> str | None:
             return f"adapter {printable(str(one.params['adapter']))} is not known"
         if adapter is not None and (why := _missing(one, finding, adapter)) is not None:
             return f"this fix is outdated: {printable(why)}"
-        already.append(_is_so(one, adapter, snapshot))
+        already.append(is_so(one, snapshot.index))
     return "this fix was applied already" if all(already) else None
 
 
@@ -78,12 +79,11 @@ def _missing(request: Request, finding: Finding, adapter: AdapterConfig) -> str 
             return f"queue {params['queue_id']} was freed"
     match request.op:
         case "clear_filter":
-            known = _filter(adapter.filters, params["filter_id"])
-            if known is None or (known.queue_id, known.mac) != (params["queue_id"], request.mac):
+            if not is_filter(adapter.filters, request):
                 return f"filter {params['filter_id']} was cleared"
         case "complete_allocation" if request.queue_from is None:
-            states = [queues[number].state for number in params["queue_ids"] if number in queues]
-            if any(state not in ("allocated", "set") for state in states) or not states:
+            known = [queues[number] for number in params["queue_ids"] if number in queues]
+            if not known or not all(map(waits, known)):
                 return f"queue {finding.queue_id} waits for no completion"
         case "allocate_queue" if finding.queue_id is None:
             if any(queue.vm == params.get("vm") is not None for queue in adapter.queues):
@@ -92,27 +92,6 @@ def _missing(request: Request, finding: Finding, adapter: AdapterConfig) -> str 
             if all(queue.vm != params["vm"] for queue in adapter.queues):
                 return f"{params['vm']} has no queue"
     return None
-
-
-def _is_so(request: Request, adapter: AdapterConfig | None, snapshot: Snapshot) -> bool:
-    """Whether the configuration already has what a request sets."""
-    params = {key: value for key, value in request.params.items() if key not in ("adapter", "queue_id")}
-    if request.op == "set_balancer" and snapshot.config is not None:
-        return params.items() <= snapshot.config.balancer.items()
-    if adapter is None:
-        return False
-    match request.op:
-        case "set_adapter":
-            return all(getattr(adapter, key, None) == value for key, value in params.items())
-        case "set_queue_parameters":
-            queue = next(one for one in adapter.queues if one.queue_id == request.params["queue_id"])
-            return all(getattr(queue, key, None) == value for key, value in params.items())
-        case "set_filter" if request.queue_from is None:
-            wanted = (params["mac"], params.get("vlan"))
-            return any((one.mac, one.vlan) == wanted for one in adapter.filters)
-        case "resume_vm":
-            return not any(one.vm_paused for one in adapter.queues if one.vm == params["vm"])
-    return False
 
 
 def _adapter(request: Request, snapshot: Snapshot) -> AdapterConfig | None:

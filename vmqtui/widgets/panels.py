@@ -12,7 +12,6 @@ from engine.view.adapter import AdapterView
 from engine.view.rates import ratio, whole_sum
 from engine.view.rows import CpuView
 from vmqtui.columns import advice as words
-from vmqtui.columns.advice import LEVELS
 from vmqtui.columns.column import load_level
 from vmqtui.columns.hosts import EVENT_LEVELS
 from vmqtui.draw import Line, bar, cells_of, clip, fit, points_of, stacked, trend
@@ -299,13 +298,14 @@ def finding_lines(row: FindingRow, system: str, width: int) -> list[Line]:
     system, "" of a model."""
     finding = row.finding
     lines: list[Line] = [
-        [(f"{words.GLYPHS[finding.severity]} ", LEVELS[finding.severity]), (one, "strong")]
+        [(f"{words.GLYPHS[finding.severity]} ", words.level(row)), (one, "strong")]
         if place == 0
         else [("  ", "text"), (one, "strong")]
         for place, one in enumerate(wrap(printable(finding.says), max(10, width - 2)))
     ]
     for label, texts, role in (
-        ("seen", [words.seen(finding, row.unseen_s)], "dim" if row.unseen_s else "text"),
+        ("fixed", [words.fixed(row)] if words.fixed(row) else [], "good"),
+        ("seen", [words.seen(row)], "dim" if row.is_past else "text"),
         ("shows", [words.numbers(finding)], "text"),
         ("cause", [printable(finding.cause)], "dim"),
         ("fix", [printable(finding.fix)], "good"),
