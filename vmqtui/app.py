@@ -16,7 +16,7 @@ from textual.screen import Screen
 from textual.widget import Widget
 from textual.widgets import Input
 
-from vmqtui.actions.action import PANE_COLUMNS, TITLES
+from vmqtui.actions.action import PANE_COLUMNS
 from vmqtui.actions.keymap import Keymap
 from vmqtui.columns.column import use_thresholds
 from vmqtui.dashboard import Dashboard
@@ -127,8 +127,6 @@ class VmqApp(App[None]):
         use_thresholds(self.preferences.thresholds)
         use_trends(self.preferences.trends or _fitting_trends())
         kept.put_into(self.model.choices, self.preferences)
-        self._kept_filters: dict[str, str] | None = {place: one.filter for place, one in kept.tables.items()}
-        """Filters of an earlier start by the id of their table; None once they were told."""
         self._link = link
         self._writes_files = writes_files
         self._told_unkept = False
@@ -159,19 +157,6 @@ class VmqApp(App[None]):
             self.set_interval(KEEP_PERIOD, self._keep_choices)
         if self._plays:
             self.set_interval(DRAW_PERIOD, self._play_on)
-
-    def _remind_of_filters(self) -> None:
-        """Tell with the first reading which tables show a part of their rows, by a filter that was kept."""
-        if self._kept_filters is None or self.model.snapshot.stats is None:
-            return
-        filters = [
-            f"{TITLES[place.partition('-')[0]]} /{kept}"
-            for place, kept in self._kept_filters.items()
-            if kept and self.model.choices.of(place).filter == kept
-        ]
-        self._kept_filters = None
-        if filters:
-            self.notify(printable(f"filters of last time: {', '.join(filters)}; Esc drops one"), markup=False)
 
     def _keep_choices(self) -> None:
         """Write changed choices into the state file, in a thread; report an error once."""
@@ -240,7 +225,6 @@ class VmqApp(App[None]):
         self._draw_due = False
         self._drawn_at = monotonic()
         self._drawn = self.model.snapshot
-        self._remind_of_filters()
         for screen in self.screen_stack:
             if not screen.is_mounted:
                 continue  # it draws when it is mounted

@@ -104,7 +104,7 @@ class CommandActions(ViewActions):
         values = [self._value(kind, text) for kind, text in zip(action.takes, given, strict=False)]
         row = values.pop(0) if action.takes[0] in ("queue", "vm") else None
         method, _, preset = action.does.partition("(")
-        run = getattr(self, f"action_{method}" if action.takes != ("filter",) else "filter_by")
+        run = getattr(self, f"action_{method}" if action.takes != ("search",) else "filter_by")
         before = [preset.strip("')")] if preset else []
 
         def on_it() -> None:
@@ -159,7 +159,7 @@ class CommandActions(ViewActions):
                 return dict.fromkeys(
                     each for one in known for each in (one.macs if kind == "mac" else one.vlans)
                 )
-            case "column" | "filter":
+            case "column" | "search":
                 return [column.key for column in self.view.table.columns if column.exported]
             case "adapter":
                 return (

@@ -268,8 +268,8 @@ class Dashboard(CommandActions):
         self.action_view("queues")
         if not queues.find(queue.identity):
             hiding = choices.of(queues.id).filter
-            words += f"; the filter {hiding} hid it, and is dropped until you go back"
-            self._choose(queues, filter="", dropped=hiding)
+            words += f"; the search {hiding} hid it, and is dropped until you go back"
+            self._choose(queues, filter="")
             queues.find(queue.identity)
         self.call_after_refresh(queues.action_cursor, 0)  # into view, once the table has a size
         if words:
@@ -297,8 +297,7 @@ class Dashboard(CommandActions):
         choices = self._model.choices
         choices.adapter = place.adapter
         for name, text in place.filters.items():
-            if choices.of(name).filter != text:  # else what an earlier jump dropped stays known
-                choices.change(name, filter=text)
+            choices.change(name, filter=text)
         if place.view == QUEUE and place.page is not None and isinstance(page, QueuePage):
             page.look_at(place.page)
             self._tab = self._tabs.view = place.tab

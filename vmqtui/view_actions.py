@@ -127,8 +127,8 @@ class ViewActions(Controls):
         if sort is not None:
             self._choose(table, sort=(sort[0], not sort[1]))
 
-    def action_filter_rows(self, more: str = "") -> None:
-        """Type a filter for the table, after its present one and ``more``."""
+    def action_search_rows(self, more: str = "") -> None:
+        """Type a search of the table's rows, after its present one and ``more``."""
         self._filtered = self.view.table
         self._filter.begin(self._model.choices.of(self._filtered.id).filter, more)
         self.say_filter()

@@ -47,7 +47,7 @@ def test_each_value_says_where_it_comes_from(here: Here, file: Path) -> None:
     kept = Kept(
         theme=KeptTheme("mono", "light"),
         tables={
-            "queues-table": KeptTable(("pps", True), "web"),
+            "queues-table": KeptTable(("pps", True)),
             "events-table": KeptTable(columns=KeptColumns(TableColumns(hide=("cause",)))),
         },
     )
@@ -64,7 +64,6 @@ def test_each_value_says_where_it_comes_from(here: Here, file: Path) -> None:
         'redo = "ctrl+y" # Make a change again (default)',
         'hide = ["cause"] # state',
         "# queues-table: sort = pps, largest first",
-        "# queues-table: filter = web",
     ):
         assert line in lines
     typed = here("config", "show", "--theme", "dark", VMQTUI_CONFIG=str(file), VMQTUI_NO_STATE="0").out
@@ -74,7 +73,7 @@ def test_each_value_says_where_it_comes_from(here: Here, file: Path) -> None:
     assert (without["theme"], without["sources"]["theme"]) == ("light", "configuration")
     assert (without["state_file"], without["chosen"]) == (None, {"tables": {}, "layout": {}})
     document = here("config", "show", "--json", VMQTUI_CONFIG=str(file), VMQTUI_NO_STATE="0").document
-    assert document["chosen"]["tables"] == {"queues-table": {"sort": ["pps", True], "filter": "web"}}
+    assert document["chosen"]["tables"] == {"queues-table": {"sort": ["pps", True]}}
     assert document["sources"]["columns.events-table.hide"] == "state"
     assert document["sources"]["keymap.redo"] == "default"
 

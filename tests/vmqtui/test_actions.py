@@ -69,3 +69,9 @@ def test_read_only_offers_nothing_that_changes() -> None:
         "undo",
         "redo",
     }
+
+
+def test_only_filters_of_queues_are_called_filters() -> None:
+    """Rows are searched: two things of one name would be confused in the line of keys and the palette."""
+    named = {one.id for one in ACTIONS if "filter" in f"{one.title} {one.bar} {' '.join(one.says)}".lower()}
+    assert named == {"set_filter", "clear_filter", "view_filters"}

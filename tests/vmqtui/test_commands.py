@@ -31,8 +31,8 @@ def read(text: str) -> tuple[str, list[str]]:
         ("view advice", "view_advice", []),
         ("queue free 3", "free_queue", ["3"]),
         ("filter set web-01 00:15:5d:00:00:01 10", "set_filter", ["web-01", "00:15:5d:00:00:01", "10"]),
-        ("filter drops>0 vm:web", "filter_rows", ["drops>0 vm:web"]),
-        ('filter vm:"a b"', "filter_rows", ['vm:"a b"']),
+        ("search drops>0 vm:web", "search_rows", ["drops>0 vm:web"]),
+        ('search vm:"a b"', "search_rows", ['vm:"a b"']),
         ("vm pause web-01", "pause_vm", ["web-01"]),
         ("pause vm web-01", "pause_vm", ["web-01"]),
         ("pause", "pause", []),
@@ -93,7 +93,7 @@ def test_commands_of_the_command_line_are_the_same_words_here() -> None:
 
 def known(kind: str) -> list[str]:
     """What exists in these tests."""
-    return {"queue": ["web-01", "web-02", "a b", "bad\x1b"], "cpu": ["0:0", "0:1"], "filter": ["vm"]}.get(
+    return {"queue": ["web-01", "web-02", "a b", "bad\x1b"], "cpu": ["0:0", "0:1"], "search": ["vm"]}.get(
         kind, []
     )
 
@@ -108,7 +108,7 @@ def known(kind: str) -> list[str]:
         ("move web-01 ", ["move web-01 0:0", "move web-01 0:1"]),
         ('move "a b" 0:1', []),
         ("move a b c ", []),
-        ("filter drops>0 v", ["filter drops>0 vm"]),
+        ("search drops>0 v", ["search drops>0 vm"]),
         ("filter s", ["filter set"]),
         ("zzz", []),
     ],
@@ -130,7 +130,7 @@ async def test_commands_run_the_actions_of_keys(dashboard: Running) -> None:
     async with dashboard() as (app, pilot, link):
         await type_command(pilot, app, "view filters")
         assert "Filters 13" in screen_text(app)
-        await type_command(pilot, app, "filter ~sql")
+        await type_command(pilot, app, "search ~sql")
         assert app.model.choices.of("filters-table").filter == "~sql"
         await type_command(pilot, app, "sort match/s")
         assert app.model.choices.of("filters-table").sort == ("matches_per_second", True)

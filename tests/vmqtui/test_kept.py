@@ -2,6 +2,7 @@
 
 import json
 import threading
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -9,10 +10,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.vmqtui.conftest import Running
+from tests.vmqtui.conftest import Running, screen_text
 from tests.vmqtui.dialogs import notes
 from vmqtui.columns import COLUMNS
-from vmqtui.columns.arrange import LIMIT
 from vmqtui.preferences import kept as rooms
 from vmqtui.preferences.file import ENVIRONMENT_VARIABLE
 from vmqtui.preferences.kept import (
@@ -71,7 +71,7 @@ def test_what_is_chosen_holds_at_the_next_start(path: Path) -> None:
     again.kept.put_into(choices, Preferences())
     assert again.problem == ""
     assert again.kept.theme_over(Preferences()) == "light"
-    assert choices.of("queues-table") == chosen().of("queues-table")
+    assert choices.of("queues-table") == replace(chosen().of("queues-table"), filter="")
     assert (choices.setting(SPAN), choices.setting(PANE, "queues"), choices.setting(PANE, "filters")) == (
         300,
         False,
@@ -162,16 +162,16 @@ def test_a_directory_in_its_place_is_left_as_it_is(path: Path) -> None:
 
 def test_names_that_this_program_does_not_know_are_left_out(path: Path) -> None:
     tables = {
-        "queues-table": {"sort": ["gone", True], "filter": "web", "new": 1},
-        "filters-table": {"sort": ["gone", True], "filter": "\u001b"},
-        "gone-table": {"filter": "web"},
+        "queues-table": {"sort": ["pps", True], "new": 1},
+        "filters-table": {"sort": ["gone", True]},
+        "gone-table": {"sort": ["pps", True]},
         "buffers-table": {"columns": {"chosen": {"show": ["gone", "vm"]}}},
     }
     layout = {"span": 300, "span.queues": 7, "pane.gone": False, "pane.queues": False, "gone": 1}
     file = written(path, {"schema": SCHEMA, "tables": tables, "layout": layout, "later": 1})
     assert file.problem == ""
     assert file.kept.tables == {
-        "queues-table": KeptTable(filter="web"),
+        "queues-table": KeptTable(("pps", True)),
         "buffers-table": KeptTable(columns=KeptColumns(TableColumns(show=("vm",)))),
     }
     assert file.kept.layout == {"span": 300, "pane.queues": False}
@@ -183,7 +183,7 @@ def test_all_that_can_be_chosen_fits(path: Path) -> None:
     for place, table in PLACES.items():
         keys = tuple(column.key for column in COLUMNS[table])
         columns[place] = TableColumns(show=keys)
-        choices.change(place, sort=(keys[0], True), filter="€" * LIMIT, never=frozenset(keys))
+        choices.change(place, sort=(keys[0], True), never=frozenset(keys))
     kept = kept_of(choices, "x" * 64, Preferences(columns=columns))
     keep(StateFile(path), kept)
     assert path.stat().st_size < LIMIT_BYTES
@@ -232,15 +232,19 @@ def test_a_copy_of_an_earlier_time_is_not_replaced(path: Path) -> None:
     assert (path.read_text(encoding="utf-8"), aside.read_text(encoding="utf-8")) == ("second", "first")
 
 
-def test_a_filter_that_a_jump_dropped_is_kept_until_another_is_chosen() -> None:
-    choices = chosen()
-    choices.change("queues-table", filter="", dropped="web")
-    assert kept_of(choices, None, Preferences()).of("queues-table").filter == "web"
-    choices.change("queues-table", sort=None)
-    assert kept_of(choices, None, Preferences()).of("queues-table").filter == "web"
-    for filter_ in ("sql", ""):
-        choices.change("queues-table", filter=filter_)
-        assert kept_of(choices, None, Preferences()).of("queues-table").filter == filter_
+async def test_a_search_is_not_kept_so_that_no_row_is_hidden_at_the_next_start(
+    dashboard: Running, path: Path
+) -> None:
+    async with dashboard(state=StateFile(path)) as (app, pilot, _):
+        await pilot.press("2", "s", "slash", *"nobody", "enter")
+        await pilot.pause()
+        assert await app.keep_choices() == ""
+    assert StateFile(path).kept.tables["queues-table"].sort is not None
+    async with dashboard(state=StateFile(path)) as (app, pilot, _):
+        await pilot.press("2")
+        await pilot.pause()
+        assert choice_of(app, "queues-table").filter == ""
+        assert "web-01" in screen_text(app)
 
 
 def test_a_reader_sees_a_whole_file_whenever_it_looks(path: Path) -> None:
@@ -286,17 +290,16 @@ async def test_choices_on_the_screen_are_kept_and_hold_at_the_next_start(
     dashboard: Running, path: Path
 ) -> None:
     async with dashboard(state=StateFile(path)) as (app, pilot, _):
-        await pilot.press("t", "2", "s", "r", "slash", *"web", "enter")
+        await pilot.press("t", "2", "s", "r")
         await pilot.pause()
         name, choice = app.theme, choice_of(app, "queues-table")
         assert await app.keep_choices() == ""
-    assert choice.filter == "web"
+    assert choice.sort is not None
     async with dashboard(state=StateFile(path)) as (app, pilot, _):
         assert app.theme == name
-        assert "filters of last time: Queues /web; Esc drops one" in notes(app)
         await pilot.press("2")
         assert choice_of(app, "queues-table") == choice
-        await pilot.press("escape", "escape")
+        await pilot.press("escape")
         await app.keep_choices()
     assert StateFile(path).kept.tables == {}
     async with dashboard(state=StateFile(path), theme="mono") as (app, _, _link):

@@ -110,7 +110,7 @@ async def test_filter_that_nothing_matches_says_so(dashboard: Running) -> None:
         await pilot.press("2", "slash")
         await typed(pilot, "nobody")
         await pilot.press("enter")
-        assert "nothing matches nobody: 13 rows are hidden; Esc drops the filter" in screen_text(app)
+        assert "nothing matches nobody: 13 rows are hidden; Esc drops the search" in screen_text(app)
         assert table(app).row is None
 
 

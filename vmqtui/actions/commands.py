@@ -79,7 +79,7 @@ def arguments(command: Command) -> list[str]:
     takes = command.action.takes
     if not command.rest:
         return []
-    if takes[-1:] in (("filter",), ("time",)):
+    if takes[-1:] in (("search",), ("time",)):
         return [command.rest]
     lexer = shlex.shlex(command.rest, posix=True)
     lexer.whitespace_split, lexer.commenters, lexer.escape, lexer.quotes = True, "", "", '"'
@@ -114,7 +114,7 @@ def completions(
     takes, parts = named[name].takes, [*_PARTS.finditer(text, len(name))]
     at = len(text) if not parts or text[-1].isspace() else parts[-1].start()
     number = len(parts) - (at < len(text))
-    kind = takes[number] if number < len(takes) else takes[-1] if takes[-1] == "filter" else ""
+    kind = takes[number] if number < len(takes) else takes[-1] if takes[-1] == "search" else ""
     last = text[at:].lower().lstrip('"')
     for one in known(kind) if kind else ():
         if one.lower().startswith(last) and one.lower() != last and is_plain(one) and '"' not in one:

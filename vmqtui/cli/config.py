@@ -128,8 +128,7 @@ def _with_sources(
 
 def _own(table: "KeptTable") -> dict[str, object]:
     """The choices of a table that the configuration has no keys for."""
-    own = {"sort": table.sort, "filter": table.filter}
-    return {name: value for name, value in own.items() if value}
+    return {"sort": table.sort} if table.sort else {}
 
 
 def _chosen_lines(kept: "Kept") -> list[str]:

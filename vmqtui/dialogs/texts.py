@@ -71,7 +71,7 @@ class TextDialog(Dialog[None]):
 
 
 _STAYS: Final = (
-    "Theme, columns, order and filter of each table, the span of charts and the detail pane hold at the next"
+    "Theme, columns and order of each table, the span of charts and the detail pane hold at the next"
     " start, too, unless the command line says otherwise. A value that is edited in the configuration after"
     " that comes before the one that was chosen here. With --no-state nothing is kept."
 )
@@ -120,7 +120,7 @@ def help_text(
             style("dim"),
         ),
         Text(),
-        Text("In a filter", style("title")),
+        Text("In a search", style("title")),
         _grid((Text(term, style("accent")), Text(what, style("dim"))) for term, what in SYNTAX),
         Text("A column goes by the name in the second place below, or the beginning of it.", style("dim")),
         Text(),
@@ -165,7 +165,7 @@ def help_text(
         *([Text(_LEGEND, style("dim"))] if sources else []),
         Text("– is unknown, which is not zero; △ and ▲ mark thresholds.", style("dim")),
         Text(
-            f"Rates are of the last second; filters and orders go by rates over {STEADY_NS // 10**9} s.",
+            f"Rates are of the last second; searches and orders go by rates over {STEADY_NS // 10**9} s.",
             style("dim"),
         ),
     ]

@@ -17,7 +17,6 @@ from engine.files import put_in_place
 from engine.scenario.values import check_identifier
 from vmqtui.actions.action import TITLES
 from vmqtui.columns import COLUMNS
-from vmqtui.columns.arrange import LIMIT
 from vmqtui.preferences.file import config_path
 from vmqtui.preferences.model import PLACES, Preferences, TableColumns
 from vmqtui.state.choices import SETTINGS, Choices
@@ -43,10 +42,10 @@ class KeptColumns(msgspec.Struct, frozen=True):
 
 
 class KeptTable(msgspec.Struct, frozen=True, omit_defaults=True):
-    """Choices for one table, as in ``vmqtui.state.choices.TableChoice``."""
+    """Choices for one table, as in ``vmqtui.state.choices.TableChoice``; no search, which would hide rows of
+    whatever is shown next."""
 
     sort: tuple[str, bool] | None = None
-    filter: str = ""
     columns: KeptColumns | None = None
 
 
@@ -93,7 +92,6 @@ class Kept(msgspec.Struct, frozen=True):
             choices.change(
                 place,
                 sort=table.sort,
-                filter=table.filter,
                 always=frozenset(columns.show),
                 never=frozenset(columns.hide),
             )
@@ -111,7 +109,7 @@ def kept_of(choices: Choices, theme: str | None, preferences: Preferences) -> Ke
         as_written = choice.always == frozenset(written.show) and choice.never == frozenset(written.hide)
         chosen = TableColumns(show=tuple(sorted(choice.always)), hide=tuple(sorted(choice.never)))
         columns = None if as_written else KeptColumns(chosen, written)
-        table = KeptTable(choice.sort, choice.filter or choice.dropped, columns)
+        table = KeptTable(choice.sort, columns)
         if table != _NOTHING:
             tables[place] = table
     changed = theme is not None and theme != preferences.theme
@@ -266,7 +264,6 @@ def _known_table(place: str, table: KeptTable) -> KeptTable:
         columns = KeptColumns(chosen, columns.instead_of)
     return KeptTable(
         table.sort if table.sort is not None and table.sort[0] in known else None,
-        table.filter if len(table.filter) <= LIMIT and table.filter.isprintable() else "",
         columns,
     )
 

@@ -1,6 +1,6 @@
 """The viewer's choices: the adapter, the sort order, filter and columns of each table, and the layout.
 
-All but ``adapter``, ``deltas`` and ``marks`` are kept from one start to the next
+All but ``adapter``, ``deltas``, ``marks`` and searches are kept from one start to the next
 (``vmqtui.preferences.kept``).
 """
 
@@ -13,13 +13,12 @@ V = TypeVar("V", bound=bool | int | str)
 
 @dataclass(frozen=True)
 class TableChoice:
-    """Choices for one table. ``sort`` is the key of a column, and whether the order is reversed. ``dropped``
-    is the filter that a jump dropped, until another is chosen. ``always`` and ``never`` are keys of columns
-    to show, or hide, regardless of the available width."""
+    """Choices for one table. ``sort`` is the key of a column, and whether the order is reversed. ``filter``
+    is the search. ``always`` and ``never`` are keys of columns to show, or hide, regardless of the available
+    width."""
 
     sort: tuple[str, bool] | None = None
     filter: str = ""
-    dropped: str = ""
     always: frozenset[str] = frozenset()
     never: frozenset[str] = frozenset()
 
@@ -123,8 +122,6 @@ class Choices:
     def change(self, table: str | None, **changes: Any) -> None:
         """Change fields of a table's ``TableChoice``; does nothing for a table without an id."""
         if table:
-            if "filter" in changes:
-                changes = {"dropped": "", **changes}
             self.tables[table] = replace(self.of(table), **changes)
 
     def setting(self, setting: Setting[V], view: str = "") -> V:

@@ -312,7 +312,7 @@ class KeyBar(Canvas):
             for action in self._actions()
             if action.bar and action.applies(self.view) and action.columns <= width
         ]
-        must = {"filter_rows", "help", "quit"}
+        must = {"search_rows", "help", "quit"}
         while here and width_of(self._line(here)) > width:
             losable = [action for action in here if action.id not in must]
             if not losable:

@@ -317,7 +317,7 @@ class LiveTable(ScrollView, can_focus=True, inherit_bindings=False):
             nothing = f"nothing matches {self._choice.filter}" if self._choice.filter else self.empty
             if self._choice.filter and self.arranged.total:
                 nothing += (
-                    f": {counted(self.arranged.total, 'row is', 'rows are')} hidden; Esc drops the filter"
+                    f": {counted(self.arranged.total, 'row is', 'rows are')} hidden; Esc drops the search"
                 )
             return False, [(f"   {printable(nothing)}", "dim")]
         row = self._rows[index]
