@@ -8,7 +8,7 @@ from engine.view.rows import QueueView
 from tests.slow import slow_but
 from tests.vmqtui.conftest import Running, screen_text
 from tests.vmqtui.dialogs import closed, opened, shown, told
-from tests.vmqtui.scripted import live_link, make_config, make_stats, play, with_queue
+from tests.vmqtui.scripted import VMS, live_link, make_config, make_stats, play, with_queue
 from vmqtui.actions import ACTIONS, MATRIX
 from vmqtui.app import VmqApp
 from vmqtui.columns import COLUMNS
@@ -239,6 +239,36 @@ async def test_what_speaks_against_a_move_is_seen_on_a_small_screen(dashboard: R
         text = screen_text(app)
         assert "△ 0:7 is on NUMA node 1" in text
         assert "1 → 0 queues" in text
+
+
+@pytest.mark.parametrize("name", ["web-01", "vm-0001" + "x" * 57])
+async def test_nothing_of_a_move_is_cut_on_a_small_screen(dashboard: Running, name: str) -> None:
+    vms = [(one, vm, cpu, pps) if vm != "web-01" else (name, name, cpu, pps) for one, vm, cpu, pps in VMS]
+    link = live_link(vms=vms)
+    play(link, 1, 9, vms=vms)
+    async with dashboard(link, size=(80, 24)) as (app, pilot, _):
+        for seq in range(10, 16):
+            link.publish("hv01", stats=make_stats(seq, vms=vms))
+            app.draw_now()
+        await pilot.press("5", *["right"] * 3)
+        await pilot.pause()
+        lines = before_and_after(app)
+        assert ("…" in lines[0]) == (name != "web-01")
+        assert lines[0].rstrip().endswith(("/s", "of a processor"))
+        assert "backlog" in lines[1]
+        assert "…" not in "".join(lines[1:])
+        await pilot.press("down")
+        await pilot.pause()
+        lines = before_and_after(app)
+        assert lines[0].rstrip().endswith(("/s", "of a processor"))
+        assert sum(" → " in line for line in lines[1:]) == 2
+
+
+def before_and_after(app: VmqApp) -> list[str]:
+    """The lines of the panel below the matrix."""
+    lines = screen_text(app).splitlines()
+    begin = next(n for n, line in enumerate(lines) if "Before and after" in line)
+    return lines[begin + 1 : begin + 5]
 
 
 async def test_refused_move_stays_on_the_screen(dashboard: Running) -> None:

@@ -12,7 +12,7 @@ from engine.counted import counted
 from engine.view.rows import CpuView, QueueView
 from vmqtui.actions import MATRIX
 from vmqtui.columns.column import load_level
-from vmqtui.draw import Line, bar, cells_of, clip, fit, join
+from vmqtui.draw import Line, bar, cells_of, clip, fit, join, width_of
 from vmqtui.numbers import compact, percent
 from vmqtui.printable import printable
 from vmqtui.state.model import Model
@@ -304,7 +304,8 @@ class MovePanel(ModelCanvas):
 
     def _of_queue(self, width: int, height: int) -> list[Line]:
         assert self.queue is not None
-        lines = [self._who(self.queue)]
+        who, *more = self._who(self.queue, width)
+        lines = [who]
         of_set = self._set_of(self.queue)
         if self.proposal is not None:
             lines += self._sides(self.proposal.source, self.proposal.target, "about", width)
@@ -330,26 +331,35 @@ class MovePanel(ModelCanvas):
             lines.insert(1, of_set)
         if self.proposal is not None and 4 + len(self.proposal.warnings) > height:
             del lines[1]  # warnings matter more than a heading
+        if len(lines) + len(more) <= height:
+            lines[1:1] = more
         return lines[:height]
 
-    def _who(self, queue: QueueView) -> Line:
+    def _who(self, queue: QueueView, width: int) -> list[Line]:
+        """Return who the queue is and its rates, in lines that fit; a long name is cut for the first rate."""
         several = len(self.model.snapshot.adapter_names) > 1
         of = f" of {printable(queue.adapter)}" if several else ""
-        return [
-            (f" {printable(queue.label)}", "strong"),
+        rest: Line = [
             (f"  queue {queue.queue_id}{of} on {queue.processor}", "title"),
             (f"  {compact(queue.pps)} pkt/s", "text"),
-            (f"  ≈{percent(self.load)} of a processor" if self.load is not None else "", "text"),
-            (f"  {compact(queue.rate('interrupts'))} intr/s", "dim"),
-            *(
-                [
-                    (f"  {compact(queue.rate('dpcs'))} DPC/s", "dim"),
-                    (f"  backlog {compact(queue.count('pending'))}", "dim"),
-                ]
-                if not self.model.snapshot.measured
-                else []
-            ),
         ]
+        name = f" {printable(queue.label)}"
+        room = max(_NAMED, width - width_of(rest))
+        lines: list[Line] = [[(fit(name, min(room, cells_of(name))), "strong"), *rest]]
+        rates: Line = [
+            *([(f"  ≈{percent(self.load)} of a processor", "text")] if self.load is not None else []),
+            (f"  {compact(queue.rate('interrupts'))} intr/s", "dim"),
+        ]
+        if not self.model.snapshot.measured:
+            rates += [
+                (f"  {compact(queue.rate('dpcs'))} DPC/s", "dim"),
+                (f"  backlog {compact(queue.count('pending'))}", "dim"),
+            ]
+        for one in rates:
+            if width_of([*lines[-1], one]) > width:
+                lines.append([])
+            lines[-1].append(one)
+        return lines
 
     def _set_of(self, queue: QueueView) -> Line:
         """Return a line on the set of the queue's adapter; empty if nothing is known of one."""
