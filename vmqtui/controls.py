@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from functools import partial
+from typing import Final
 
 from textual import work
 from textual.screen import Screen
@@ -20,10 +21,12 @@ from vmqtui.state.rows import FindingRow, Row
 from vmqtui.tasks import advice, batch, filters, host_changes, queues, traffic
 from vmqtui.tasks.queues import give_queue
 from vmqtui.tasks.submission import Submission
-from vmqtui.tasks.task import Ending, Task, called, several
+from vmqtui.tasks.task import Ending, Present, Task, called, several, while_there
 from vmqtui.tasks.undo import Change, Changes, change_of, hindrance, undo
 from vmqtui.views.pages import ProcessorsView
 from vmqtui.views.view import View
+
+_GONE: Final = "it is gone since the dialog was opened"
 
 
 class Controls(Screen[None]):
@@ -138,6 +141,12 @@ class Controls(Screen[None]):
     def _ask_task(self, task: Task) -> None:
         self._ask(RequestDialog(self._link, self._model.host, task))
 
+    def _ask_about(self, row: QueueView | FilterView, task: Task) -> None:
+        """Open a task on one row, which sends nothing once that row is gone."""
+        of_filters = isinstance(row, FilterView)
+        rows = lambda: self._model.snapshot.filters if of_filters else self._model.snapshot.queues  # noqa: E731
+        self._ask_task(while_there(task, Present(rows, _GONE), row.identity))
+
     @property
     def _kind(self) -> str:
         """What the rows of the focused table are, for marks; "" if they can't be marked."""
@@ -216,11 +225,11 @@ class Controls(Screen[None]):
             and (proposal := view.proposal) is not None
         ):
             view.move_asked(proposal)
-            self._ask_task(queues.move_to(proposal))
+            self._ask_about(proposal.queue, queues.move_to(proposal))
         elif self._with_marked("queues", batch.move_marked):
             return
         elif (queue := self._queue()) is not None:
-            self._ask_task(queues.choose_processor(queue, lambda: self._model.snapshot, cpu))
+            self._ask_about(queue, queues.choose_processor(queue, lambda: self._model.snapshot, cpu))
 
     def action_restart_worker(self) -> None:
         """Start the worker of a processor that is down."""
@@ -236,12 +245,12 @@ class Controls(Screen[None]):
         """Steer a MAC and VLAN to the queue."""
         if (queue := self._queue()) is not None:
             known = filters.known_addresses(self._model.snapshot, queue.adapter)
-            self._ask_task(filters.set_filter(queue, known, mac, vlan))
+            self._ask_about(queue, filters.set_filter(queue, known, mac, vlan))
 
     def _ask_clear(self, row: FilterView) -> None:
         queues_of = (queue for queue in self._model.snapshot.queues if queue.adapter == row.adapter)
         queue = next((queue for queue in queues_of if queue.queue_id == row.queue_id), None)
-        self._ask_task(filters.clear_filter(row, queue))
+        self._ask_about(row, filters.clear_filter(row, queue))
 
     def action_clear_filter(self) -> None:
         """Clear the filter under the cursor, or one of the queue's."""
@@ -316,12 +325,12 @@ class Controls(Screen[None]):
     def action_complete_queue(self) -> None:
         """Give the allocated queue its buffers."""
         if not self._with_marked("queues", batch.complete_marked) and (queue := self._queue()) is not None:
-            self._ask_task(queues.complete_queue(queue))
+            self._ask_about(queue, queues.complete_queue(queue))
 
     def action_edit_queue(self) -> None:
         """Resize or rename the queue."""
         if not self._with_marked("queues", batch.resize_marked) and (queue := self._queue()) is not None:
-            self._ask_task(queues.edit_queue(queue))
+            self._ask_about(queue, queues.edit_queue(queue))
 
     def action_free_queue(self) -> None:
         """Free the queue, its filters first."""
@@ -329,7 +338,7 @@ class Controls(Screen[None]):
             if queue.queue_id == 0:
                 self._tell("the default queue can't be freed")
             else:
-                self._ask_task(queues.free_queue(queue))
+                self._ask_about(queue, queues.free_queue(queue))
 
     def action_change_vm(self, verb: str = "") -> None:
         """Pause, resume, migrate or remove the VM under the cursor, or one the user chooses."""

@@ -150,6 +150,44 @@ async def test_clear_filter_asks_first_and_cancel_sends_nothing(dashboard: Runni
         assert link.asked == [("hv01", "clear_filter", {"adapter": "nic0", "queue_id": 2, "filter_id": 2})]
 
 
+@pytest.mark.parametrize(
+    ("keys", "do"),
+    [
+        (("3", "down", "x"), "y"),
+        (("2", "down", "down", "d"), "y"),
+        (("2", "down", "down", "m", "down"), "enter"),
+    ],
+    ids=["clear", "free", "move"],
+)
+async def test_what_has_the_id_of_the_row_a_dialog_was_opened_for_is_left_alone(
+    dashboard: Running, keys: tuple[str, ...], do: str
+) -> None:
+    async with dashboard() as (app, pilot, link):
+        await pilot.press(*keys)
+        await opened(pilot, app)
+        link.publish("hv01", config=with_queue(make_config(), 2, generation=99), stats=None)
+        app.draw_now()
+        await pilot.press(do)
+        await shown(pilot, app, "it is gone since the dialog was opened")
+        assert link.asked == []
+
+
+async def test_a_change_without_an_answer_is_sent_again_though_its_row_is_gone_by_now(
+    dashboard: Running,
+) -> None:
+    async with dashboard() as (app, pilot, link):
+        await pilot.press("3", "down", "x")
+        await opened(pilot, app)
+        link.leave_unanswered()
+        await pilot.press("y")
+        await shown(pilot, app, "no answer from hv01")
+        link.publish("hv01", config=with_queue(make_config(), 2, generation=99), stats=None)
+        link.answer()
+        await pilot.press("y")
+        await closed(pilot, app)
+        assert [op for _, op, _ in link.asked] == ["clear_filter", "clear_filter"]
+
+
 @pytest.mark.slow
 async def test_queue_of_several_filters_asks_which_to_clear(dashboard: Running) -> None:
     async with dashboard() as (app, pilot, link):

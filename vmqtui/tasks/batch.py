@@ -20,6 +20,7 @@ from vmqtui.tasks.task import (
     Answers,
     Field,
     Group,
+    Present,
     RowChoices,
     Step,
     Task,
@@ -60,7 +61,7 @@ def _steps(
     A row that goes before its turn is refused then.
     """
     rows = {row.identity: row for row in present()}
-    there = _Present(present)
+    there = Present(present, _GONE)
     made: list[Step] = []
     for identity, name in marked.items():
         row = rows.get(identity)
@@ -71,22 +72,6 @@ def _steps(
         else:
             made += [in_group(one, group, partial(there.why_not, identity)) for one in steps]
     return made
-
-
-class _Present:
-    """Tells whether rows are still there; their identities are read once a snapshot."""
-
-    def __init__(self, rows: Callable[[], Sequence[QueueView] | Sequence[FilterView]]) -> None:
-        self._rows = rows
-        self._read: Sequence[QueueView] | Sequence[FilterView] = ()
-        self._identities: frozenset[Hashable] = frozenset()
-
-    def why_not(self, identity: Hashable) -> str:
-        """Why a row can't be changed: it is gone; "" if it is there."""
-        rows = self._rows()
-        if rows is not self._read:
-            self._read, self._identities = rows, frozenset(row.identity for row in rows)
-        return "" if identity in self._identities else _GONE
 
 
 def _refused(group: Group, why: str) -> Step:

@@ -75,7 +75,7 @@ class Submission:
                     break
                 if step.key in self.answers or step.group in self._refused:
                     continue
-                failed = step.hindered() if step.hindered is not None else ""
+                failed = step.hindered() if step.hindered is not None and not self._is_open(step) else ""
                 if not failed:
                     waits(f"{step.title}: waiting for {self.host}")
                     failed = await self._send(step, waits)
@@ -86,6 +86,10 @@ class Submission:
         finally:
             self.under_way = False
         return " · ".join(self.summary()) if self._refused or self._left() else ""
+
+    def _is_open(self, step: Step) -> bool:
+        """Whether the step was sent and has no answer: then it may have been carried out."""
+        return any(one.key == step.key for one in self._open.values())
 
     async def _send(self, step: Step, waits: Callable[[str], None]) -> str:
         try:

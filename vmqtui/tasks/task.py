@@ -5,13 +5,14 @@ A check converts typed text to the value to send, by the engine's rules, or rais
 
 from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any, NamedTuple
 
 from engine.bus.messages import Response
 from engine.scenario.processor_set import HostProcessors, parse_place
 from engine.scenario.values import check_filter_vlan, check_name, check_vlan, check_whole, normal_mac
 from engine.telemetry.config import AdapterConfig, Vlan
-from engine.view.rows import QueueView
+from engine.view.rows import FilterView, QueueView
 from vmqtui.printable import printable
 from vmqtui.state.rows import Row
 
@@ -158,6 +159,33 @@ def in_group(one: Step, group: Group, hindered: Callable[[], str] | None = None)
         make = undo
         undo = lambda answers: in_group(make(answers), group)  # noqa: E731  # a def here would hide the name
     return replace(one, group=group, hindered=hindered, undo=undo)
+
+
+class Present:
+    """Tells whether rows are still there; their identities are read once a snapshot. ``gone`` is why one that
+    is not can't be changed."""
+
+    def __init__(self, rows: Callable[[], Sequence[QueueView] | Sequence[FilterView]], gone: str) -> None:
+        self._rows = rows
+        self._gone = gone
+        self._read: Sequence[QueueView] | Sequence[FilterView] = ()
+        self._identities: frozenset[Hashable] = frozenset()
+
+    def why_not(self, identity: Hashable) -> str:
+        """Why a row can't be changed: it is gone; "" if it is there."""
+        rows = self._rows()
+        if rows is not self._read:
+            self._read, self._identities = rows, frozenset(row.identity for row in rows)
+        return "" if identity in self._identities else self._gone
+
+
+def while_there(task: Task, there: Present, identity: Hashable) -> Task:
+    """A task on one row as one that sends nothing once that is gone: what has its id by then is another."""
+
+    def plan(values: Values) -> Sequence[Step]:
+        return [replace(one, hindered=partial(there.why_not, identity)) for one in task.plan(values)]
+
+    return replace(task, plan=plan)
 
 
 def several(words: Sequence[str], most: int = 3, between: str = "; ") -> str:
