@@ -20,6 +20,7 @@ from vmqtui.dialogs.choose import ChooseDialog, HostDialog
 from vmqtui.dialogs.dialog import open_dialog
 from vmqtui.dialogs.texts import TextDialog, details_text, finding_text, help_text, lesson_text
 from vmqtui.link import Link
+from vmqtui.state.choices import LESSON
 from vmqtui.state.jump import PLACES_KEPT, Place, target_of
 from vmqtui.state.lesson import LessonProgress
 from vmqtui.state.model import Model
@@ -88,9 +89,9 @@ class Dashboard(CommandActions):
             self._practice = LessonProgress(lesson)
             key = next(first_key(action) for action in actions if action.teaches)
             self._lesson = LessonPane(self._practice, key)
-            self._lesson.border_title = f"Lesson: {lesson.title}".replace("[", r"\[")
-            self._lesson.border_subtitle = f"{key} folds it" if key else ""
-            self.add_class("-lesson")
+            folds = f" · {key} folds it" if key else ""
+            self._lesson.border_title = f"Lesson: {lesson.title}{folds}".replace("[", r"\[")
+            self.set_class(model.choices.setting(LESSON), "-lesson")
 
     def compose(self) -> ComposeResult:
         yield self._header
@@ -343,7 +344,9 @@ class Dashboard(CommandActions):
         if progress is None:
             return
         if self.app.size.width >= 100 and self.app.size.height >= 32:
-            self.toggle_class("-lesson")
+            choices = self._model.choices
+            choices.set(LESSON, not choices.setting(LESSON))
+            self.set_class(choices.setting(LESSON), "-lesson")
             return
 
         def make() -> RenderableType:

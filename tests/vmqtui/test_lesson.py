@@ -1,5 +1,6 @@
 """The lesson of ``scenario run`` on the dashboard: its pane, what is ticked, when its finding has cleared."""
 
+from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -7,10 +8,12 @@ import pytest
 
 from engine.advice.finding import Finding, Unchecked
 from engine.bus.messages import Status
+from engine.ndis.counters import DEFAULT_QUEUE_REASONS
 from tests.vmqtui.conftest import Running, same_as_snapshot, screen_text
 from tests.vmqtui.scripted import SECOND, ScriptedHost, ScriptedLink, make_config, play, with_queue
 from vmqtui.app import VmqApp
 from vmqtui.library.lessons import LESSONS
+from vmqtui.preferences.kept import StateFile
 from vmqtui.state.lesson import LessonProgress
 from vmqtui.state.rows import Advised
 
@@ -128,6 +131,29 @@ async def test_the_lesson_leaves_room_for_the_tables(dashboard: Running, size: s
         await pilot.press("L")
         await pilot.pause()
         assert "what would more buffers have" in " ".join(screen_text(app).split())
+
+
+@pytest.mark.parametrize("size", [(100, 32), (120, 40), (200, 60)])
+async def test_the_overview_beside_a_lesson_has_every_reason(
+    dashboard: Running, size: tuple[int, int]
+) -> None:
+    async with dashboard(paused(), size=size, lesson=LESSON) as (app, _, _):
+        text = screen_text(app)
+        for reason in DEFAULT_QUEUE_REASONS:
+            assert reason.name.replace("_", " ") in text
+
+
+async def test_a_lesson_that_was_folded_is_folded_at_the_next_start(
+    dashboard: Running, tmp_path: Path
+) -> None:
+    path = tmp_path / "config.state.json"
+    for folded in (True, False):
+        async with dashboard(paused(), lesson=LESSON, state=StateFile(path)) as (app, pilot, _):
+            assert ("L folds it" in screen_text(app)) == folded
+            await pilot.press("L")
+            await pilot.pause()
+            assert ("L all of it" in screen_text(app)) == folded
+            assert await app.keep_choices() == ""
 
 
 @pytest.mark.slow

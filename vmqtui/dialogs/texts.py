@@ -71,9 +71,9 @@ class TextDialog(Dialog[None]):
 
 
 _STAYS: Final = (
-    "Theme, columns and order of each table, the span of charts and the detail pane hold at the next"
-    " start, too, unless the command line says otherwise. A value that is edited in the configuration after"
-    " that comes before the one that was chosen here. With --no-state nothing is kept."
+    "Theme, columns and order of each table, the span of charts, the detail pane and whether a lesson is"
+    " folded hold at the next start, too, unless the command line says otherwise. A value that is edited in"
+    " the configuration after that comes before the one that was chosen here. With --no-state none is kept."
 )
 _LEGEND: Final = "; ".join(
     f"{MARKS[source]} {source}: {words}" if MARKS[source] else f"a heading without a mark: {words}"

@@ -99,7 +99,9 @@ SPAN_S: Final = Setting("chart_span_s", (60, 300, 900, 3600))
 """The span of charts over time, in seconds; the history is longer than the longest."""
 PANE: Final = Setting("detail_pane", (True, False))
 """Whether the detail pane is shown where there is room for it."""
-SETTINGS: Final[tuple[Setting[Any], ...]] = (SPAN_S, PANE)
+LESSON: Final = Setting("lesson_pane", (True, False))
+"""Whether a lesson is unfolded where there is room for all of it."""
+SETTINGS: Final[tuple[Setting[Any], ...]] = (SPAN_S, PANE, LESSON)
 """Every setting of the layout; only these are kept."""
 
 
