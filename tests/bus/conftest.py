@@ -18,6 +18,7 @@ from engine.bus.messages import Request, Response
 from engine.bus.urls import BrokerUrl
 from engine.telemetry.config import AdapterConfig, Config, CpuConfig
 from engine.telemetry.stats import AdapterStats, Stats
+from vmqtui.testing import wait_until
 
 
 def free_port() -> int:
@@ -26,6 +27,12 @@ def free_port() -> int:
         probe.bind(("127.0.0.1", 0))
         port: int = probe.getsockname()[1]
         return port
+
+
+def listens(port: int) -> bool:
+    """Whether a server listens on a loopback port."""
+    with socket.socket() as attempt:
+        return attempt.connect_ex(("127.0.0.1", port)) == 0
 
 
 class Mosquitto:
@@ -41,15 +48,7 @@ class Mosquitto:
 
     def start(self) -> None:
         self._process = subprocess.Popen(["mosquitto", "-c", str(self._config)])
-        deadline = time.monotonic() + 5
-        while True:
-            try:
-                socket.create_connection((self.url.host, self.url.port), 0.2).close()
-            except OSError:
-                assert time.monotonic() < deadline, "mosquitto does not listen"
-                time.sleep(0.005)
-            else:
-                return
+        wait_until(lambda: listens(self.url.port), what="mosquitto")
 
     def kill(self) -> None:
         if self._process is not None:

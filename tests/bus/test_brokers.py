@@ -4,7 +4,6 @@ import contextlib
 import shutil
 import socket
 import subprocess
-import time
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -19,9 +18,10 @@ from engine.bus.errors import RequestTimeout
 from engine.bus.tls import TlsFiles, client_context
 from engine.bus.urls import BrokerUrl
 from engine.bus.watcher import Watcher
-from tests.bus.conftest import EngineStandIn, free_port, make_stats, running_bus
+from tests.bus.conftest import EngineStandIn, free_port, listens, make_stats, running_bus
 from tests.bus.test_embedded_broker import connecting, next_message
 from tests.certificates import certificates
+from vmqtui.testing import wait_until
 
 SHOWN = Path(__file__).parents[2] / "docs" / "access"
 USERS = {"hv01": "engine", "ops": "operator", "vic": "viewer"}
@@ -62,14 +62,8 @@ def shown(tmp_path_factory: pytest.TempPathFactory) -> Iterator[BrokerUrl]:
 
 
 def wait_until_it_listens(broker: subprocess.Popen[bytes], port: int) -> None:
-    deadline = time.monotonic() + 20
-    while True:
-        assert broker.poll() is None, "it has ended"
-        assert time.monotonic() < deadline, "it does not listen"
-        with socket.socket() as attempt:
-            if attempt.connect_ex(("127.0.0.1", port)) == 0:
-                return
-        time.sleep(0.01)
+    wait_until(lambda: broker.poll() is not None or listens(port), what="the broker")
+    assert broker.poll() is None, "it has ended"
 
 
 def as_user(url: BrokerUrl, user: str) -> BrokerUrl:

@@ -46,7 +46,7 @@ class Reader:
         self._client.loop_start()
         topics = ["status", "config", "stats", "event", f"response/{self.client_id}"]
         self._client.subscribe([(f"vmq/v1/{host}/{topic}", 1) for topic in topics])
-        self._subscribed.get(timeout=5)
+        self._subscribed.get(timeout=60)
 
     def stop(self) -> None:
         self._client.disconnect()
@@ -62,7 +62,7 @@ class Reader:
 
     async def next_of_all(self) -> mqtt.MQTTMessage:
         """The next message on any topic."""
-        return await asyncio.to_thread(self._received.get, timeout=5)
+        return await asyncio.to_thread(self._received.get, timeout=60)
 
     async def answer(self) -> dict[str, Any]:
         return (await self.next(f"response/{self.client_id}"))[1]
@@ -72,7 +72,7 @@ class Reader:
 
     def ask_raw(self, payload: bytes, *, retain: bool = False) -> None:
         topic = f"vmq/v1/{self.host}/request/{self.client_id}"
-        self._client.publish(topic, payload, 1, retain).wait_for_publish(5)
+        self._client.publish(topic, payload, 1, retain).wait_for_publish(60)
 
     def ask(self, id: str, op: str, params: dict[str, Any] | None = None) -> None:
         self.ask_raw(msgpack.packb({"id": id, "op": op, "params": params or {}}))
@@ -207,7 +207,7 @@ async def test_what_is_not_begun_when_an_engine_stops_is_refused_and_never_begun
     await bus.start(make_config(host), probe_seconds=0)
     stand_in.hold.clear()
     async with Watcher(embedded.url, host) as watcher:
-        assert await watcher.wait_for(lambda: host in watcher.hosts, 5)
+        assert await watcher.wait_for(lambda: host in watcher.hosts, 60)
         asked = [
             asyncio.create_task(watcher.request(host, "ping", timeout=30)) for _ in range(AT_WORK_LIMIT + 5)
         ]
@@ -402,7 +402,7 @@ async def test_a_host_that_says_online_but_does_not_answer_is_not_taken(
     broker_url: BrokerUrl, host: str, reader: Reader, stand_in: EngineStandIn
 ) -> None:
     left_over = msgpack.packb({"schema": "vmq.status/1", "state": "online"})
-    reader._client.publish(f"vmq/v1/{host}/status", left_over, 1, retain=True).wait_for_publish(5)
+    reader._client.publish(f"vmq/v1/{host}/status", left_over, 1, retain=True).wait_for_publish(60)
     bus = EngineBus(broker_url, host, stand_in)
     await bus.start(make_config(host), probe_seconds=0.3)
     await bus.stop()

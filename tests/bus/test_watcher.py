@@ -1,6 +1,7 @@
 """The reader's side, and both sides when the broker goes and comes."""
 
 import asyncio
+import re
 import time
 from itertools import islice
 
@@ -147,8 +148,12 @@ async def test_an_answer_that_cannot_be_read_is_counted_and_the_time_out_says_so
     bus = EngineBus(broker_url, host, large)
     await bus.start(make_config(host), probe_seconds=0)
     async with Watcher(broker_url, host) as watcher:
-        with pytest.raises(RequestTimeout, match=f"an answer can't be read: .*more than {MAX_VALUES} values"):
-            await watcher.request(host, "ping", timeout=2)
+        for timeout_s in (0.5, 2, 8, 32):  # a busy machine takes its time to answer
+            with pytest.raises(RequestTimeout) as caught:
+                await watcher.request(host, "ping", timeout=timeout_s)
+            if "an answer can't be read: " in str(caught.value):
+                break
+        assert re.search(f"an answer can't be read: .*more than {MAX_VALUES} values", str(caught.value))
         assert watcher.undecodable > 0
     await bus.stop()
 
@@ -157,9 +162,9 @@ async def test_a_request_without_a_broker_says_why_and_is_not_sent_later(
     host: str, mosquitto: Mosquitto, stand_in: EngineStandIn
 ) -> None:
     async with Watcher(BrokerUrl("127.0.0.1", free_port()), host) as watcher:
+        await until(lambda: watcher.state == "lost")
         with pytest.raises(NotConnected, match="refused"):
             await watcher.request(host, "ping", timeout=0.3)
-        assert watcher.state == "lost"
         assert watcher._connection._next_batch() == []
         with pytest.raises(BadName):
             await watcher.request("a/b", "ping")

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.bus.conftest import listens
 from tests.end_to_end.lab import LAB
 from tests.end_to_end.mqtt_client import Reader
 from tests.end_to_end.program import Done, Running, in_this_process
@@ -92,12 +93,7 @@ def mosquitto(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     config = tmp_path_factory.mktemp("mosquitto") / "mosquitto.conf"
     config.write_text(f"listener {port} 127.0.0.1\nallow_anonymous true\nset_tcp_nodelay true\n")
     broker = subprocess.Popen([program, "-c", str(config)], stderr=subprocess.DEVNULL)
-
-    def listens() -> bool:
-        with socket.socket() as attempt:
-            return attempt.connect_ex(("127.0.0.1", port)) == 0
-
-    wait_until(listens, what="mosquitto")
+    wait_until(lambda: listens(port), what="mosquitto")
     yield f"mqtt://127.0.0.1:{port}"
     broker.terminate()
     broker.wait(10)

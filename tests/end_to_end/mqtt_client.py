@@ -39,7 +39,7 @@ class Reader:
             + [(f"vmq/v1/{host}/stats", 0), (f"vmq/v1/{host}/response/{self.name}", 1)]
         )
         self._client.loop_start()
-        assert subscribed.wait(10)
+        assert subscribed.wait(60)
 
     def _keep(self, client: Client, user: object, message: MQTTMessage) -> None:
         kind = message.topic.split("/")[3]

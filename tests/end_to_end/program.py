@@ -109,7 +109,7 @@ class Running:
         """Wait for its own end."""
         self.process.wait(seconds)
         for reader in self._readers:
-            reader.join(2)
+            reader.join(60)
         return Done(self.process.returncode, "".join(self.out), "".join(self.err))
 
     def first_line(self, seconds: float = 60) -> str:
@@ -134,5 +134,5 @@ class Running:
         finally:
             self.process.kill()
         for reader in self._readers:
-            reader.join(2)
+            reader.join(60)
         return self.process.returncode

@@ -74,7 +74,7 @@ async def test_a_reader_that_is_behind_sees_the_newest_reading_and_counts_what_i
     subscribed = threading.Event()
 
     def publish() -> None:
-        subscribed.wait(10)
+        subscribed.wait(60)
         for seq in range(1, readings + 1):
             publisher.publish(topics.stats(host), codec.encode(make_stats(seq)))
 

@@ -251,7 +251,7 @@ async def test_a_message_that_is_too_large_ends_the_session(
         browser.ws_connect(served.base + "/ws", headers=served.own) as websocket,
     ):
         await websocket.send_str("x" * (MESSAGE_LIMIT_BYTES + 1))
-        message = await websocket.receive(timeout=5)
+        message = await websocket.receive(timeout=60)
         assert message.type == aiohttp.WSMsgType.CLOSE
         assert message.data == aiohttp.WSCloseCode.MESSAGE_TOO_BIG
 

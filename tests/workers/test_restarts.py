@@ -16,8 +16,10 @@ from engine.workers import pool, supervision
 from engine.workers.conductor import Conductor
 from engine.workers.rounds import Part, Rounds
 from engine.workers.supervision import DELAYS_S, PAUSES_S, WINDOW_S, RestartBackoff
+from tests.processor_time import spinning
 from tests.workers.killer import Killer
 from tests.workers.test_deaths import BUFFERS, OTHER, Pieces, lost, queue, two_queues, write
+from vmqtui.testing import wait_until
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="workers are stopped by signals")
 
@@ -28,13 +30,14 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(supervision, "PAUSES_S", (1000.0,))
 
 
-def look_until(rounds: Rounds, holds: Callable[[], bool], seconds: float = 20) -> None:
+def look_until(rounds: Rounds, holds: Callable[[], bool]) -> None:
     """See to the workers until something holds."""
-    end = time.monotonic() + seconds
-    while not holds():
-        assert time.monotonic() < end
+
+    def seen() -> bool:
         rounds.replace_dead()
-        time.sleep(0.005)
+        return holds()
+
+    wait_until(seen)
 
 
 def kinds(rounds: Rounds) -> list[str]:
@@ -260,9 +263,9 @@ def test_a_worker_that_hangs_without_an_order_is_killed_within_its_deadline() ->
 
 
 def test_workers_that_are_asked_whether_they_are_there_serve_as_ever() -> None:
-    with two_queues(deadline_s=0.5) as rounds:
+    with two_queues(deadline_s=30) as rounds:
         for turn in range(30):
-            rounds._pool._replied_s = [time.monotonic() - 0.2] * 2
+            rounds._pool._replied_s = [time.monotonic() - 12] * 2
             rounds.replace_dead()
             assert rounds._pool._pinged
             serve(rounds, [1] * 3 + [OTHER], turn * 1_000_000, turn % layout.BATCHES)
@@ -273,11 +276,12 @@ def test_workers_that_are_asked_whether_they_are_there_serve_as_ever() -> None:
 @pytest.mark.slow
 def test_workers_that_don_t_go_have_one_deadline_for_all(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(pool, "_JOIN_S", 3.0)
-    with two_queues() as rounds:
-        for pid in rounds.worker_pids:
-            os.kill(pid, signal.SIGSTOP)
-        began = time.monotonic()
-    assert time.monotonic() - began < 5.9  # one after the other they would take 6
+    with spinning() as got_s:
+        with two_queues() as rounds:
+            for pid in rounds.worker_pids:
+                os.kill(pid, signal.SIGSTOP)
+            began_s = got_s()
+        assert got_s() - began_s < 5.9  # one after the other they would take 6
 
 
 class Clock:
@@ -292,15 +296,15 @@ class Clock:
 
 @pytest.mark.slow
 def test_workers_that_hang_at_once_have_one_deadline() -> None:
-    with two_queues(deadline_s=3.0) as rounds:
+    with two_queues(deadline_s=3.0) as rounds, spinning() as got_s:
         write(rounds.plane.batches[0], [1] * 10 + [OTHER] * 10, 0, 100)
         for pid in rounds.worker_pids:
             os.kill(pid, signal.SIGSTOP)
-        began = time.monotonic()
+        began_s = got_s()
         rounds.begin(Part(0, 20), NEVER_NS)
         rounds.end()
         # The first is to steer; the other has nothing to do yet, and is looked after all the same.
-        assert time.monotonic() - began < 5.9  # one after the other they would take 6
+        assert got_s() - began_s < 5.9  # one after the other they would take 6
         assert sorted(cpu for cpu, _ in lost(rounds)) == [0, 1]
 
 
@@ -350,22 +354,21 @@ def test_who_has_replied_is_not_late_however_long_another_one_takes() -> None:
 def test_time_in_which_everything_stood_still_is_no_workers_fault(monkeypatch: pytest.MonkeyPatch) -> None:
     clock = Clock()
     monkeypatch.setattr(pool, "time", clock)
-    killed: list[int] = []
-    watching = pool.Watchdog(0.6, killed.append)
+    killed: list[tuple[int, float]] = []
+    watching = pool.Watchdog(0.6, lambda cpu: killed.append((cpu, watching.ran_s())))
     with two_queues(deadline_s=1.5) as rounds:
         rounds._pool._replied_s = [clock.monotonic() - 1.0] * 2
         rounds.replace_dead()
         assert set(rounds._pool._pinged) == {0, 1}
-        watching.begin(7, watching.ran_s())
+        began_s = watching.ran_s()
+        watching.begin(7, began_s)
         clock.stopped_s = 60.0
         rounds.replace_dead()
         assert not rounds.incidents
-    time.sleep(0.3)  # a third of what it would take
-    assert killed == []
-    look_for = time.monotonic() + 5
-    while not killed and time.monotonic() < look_for:
-        time.sleep(0.01)
-    assert killed[0] == 7
+    wait_until(lambda: killed)
+    [(cpu, ran_s)] = killed
+    assert cpu == 7
+    assert 0.5 < ran_s - began_s < 1.0
     assert watching.end()
     watching.close()
 
