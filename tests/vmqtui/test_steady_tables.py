@@ -18,7 +18,7 @@ from tests.vmqtui.scripted import (
     with_queue,
 )
 from vmqtui.columns import COLUMNS
-from vmqtui.columns.arrange import SteadyOrder, arrange
+from vmqtui.columns.arrange import OWN_ORDER, SteadyOrder, arrange
 from vmqtui.state.choices import TableChoice
 from vmqtui.state.model import Model
 from vmqtui.views.tables import QueuesView
@@ -33,8 +33,29 @@ def arranged(model: Model, table: str, choice: TableChoice, order: SteadyOrder |
         choice,
         lambda: {row.identity: row for row in snapshot.steady.rows(table)},
         order,
+        OWN_ORDER.get(table),
     )
     return [str(getattr(row, "label", row.identity)) for row in found.rows]
+
+
+def test_pairs_of_the_default_queue_keep_their_places_while_their_rates_are_what_chance_makes_them(
+    seen: Seen,
+) -> None:
+    config, readings = seen
+    link = lab_link(config)
+    model, order = following(link), SteadyOrder()
+    before: list[str] = []
+    settled, swaps = round(STEADY_NS / SECOND / LAB_INTERVAL_S), []
+    for stats in readings:
+        link.publish("hv01", stats=stats)
+        model.take()
+        now = arranged(model, "top", TableChoice(), order)[:15]
+        stayed = [one for one in before if one in now]
+        swaps.append(stayed != [one for one in now if one in before])
+        before = now
+    assert len(before) == 15
+    assert sum(swaps[settled:]) <= 1
+    assert now[:2] == ["app-01", "log-01"]
 
 
 def following(link: ScriptedLink) -> Model:

@@ -12,6 +12,7 @@ otherwise ignored:
 A key is a column's export name, its heading or title, one of these without its "/s", or the beginning of one.
 """
 
+import math
 import re
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass
@@ -20,6 +21,7 @@ from functools import lru_cache
 from operator import eq, ge, gt, le, lt, ne
 from typing import Any, Final, Protocol, TypeVar
 
+from engine.view.rates import STEADY_NS
 from vmqtui.columns.column import Column, ordered
 from vmqtui.state.choices import TableChoice
 
@@ -322,8 +324,14 @@ def _compares(field: Field, operator: Callable[[Any, Any], bool], number: float)
 
 
 _NOTHING = Query()
+OWN_ORDER: Final[Mapping[str, tuple[str, bool]]] = {"top": ("pps", True)}
+"""The orders of tables that have one by a rate of their own, before the user sorts them."""
 _SAME: Final = 0.1
 """A rate that changes by at most this fraction does not move its row."""
+_CHANCE: Final = 3.0
+"""Nor does one of frames that changes by at most this many times the square root of their number."""
+_FEW: Final = 0.25
+"""In a table's own order, rates of which chance makes more than this fraction are equal."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -355,29 +363,40 @@ Steady = Callable[[], Mapping[Hashable, Any]]
 
 
 class SteadyOrder:
-    """Sort keys with hysteresis for one table: a value that changed by at most the fraction ``_SAME`` keeps
-    its old key, so rows with similar rates don't swap places. A new sort order resets it."""
+    """Sort keys with hysteresis for one table: a value that changed by at most the fraction ``_SAME``, or by
+    what chance does to so few frames, keeps its old key, so rows with similar rates don't swap places. A new
+    sort order resets it."""
 
     def __init__(self) -> None:
         self._sort: tuple[str, bool] | None = None
         self._kept: dict[Hashable, float] = {}
 
     def keys(
-        self, rows: Sequence[Any], column: Column[Any], sort: tuple[str, bool]
+        self, rows: Sequence[Any], column: Column[Any], sort: tuple[str, bool], own: bool = False
     ) -> list[tuple[bool, int, Any]]:
-        """Return the sort key of each row."""
+        """Return the sort key of each row. With ``own``, that of the table's own order: rates that are mostly
+        chance, or unknown, are equal, and above 0."""
         kept = self._kept if sort == self._sort else {}
         self._sort, self._kept = sort, {}
         keys = []
+        frames = column.unit == "frames/s"
         for row in rows:
             unknown, kind, value = column.sort_key(row)
             if not unknown and kind == 0:
                 old = kept.get(row.identity)
-                if old is not None and abs(value - old) <= _SAME * abs(old):
+                if old is not None and abs(value - old) <= _moves(old, frames):
                     value = old
                 self._kept[row.identity] = value
+            if own and (unknown or (value > 0 and _moves(value, frames) > _FEW * value)):
+                unknown, kind, value = False, 0, math.ulp(0.0)
             keys.append((unknown, kind, value))
         return keys
+
+
+def _moves(value: float, frames: bool) -> float:
+    """Return the change from which on a rate moves its row; ``frames``: it is of frames a second."""
+    chance = _CHANCE * math.sqrt(abs(value) * 1e9 / STEADY_NS) if frames else 0.0
+    return max(_SAME * abs(value), chance)
 
 
 def arrange(
@@ -386,24 +405,27 @@ def arrange(
     choice: TableChoice,
     steady: Steady | None = None,
     order: SteadyOrder | None = None,
+    own_order: tuple[str, bool] | None = None,
 ) -> Arranged:
     """Filter and sort rows; an unknown sort column is ignored.
 
     If the filter or the sort order reads a rate, it reads it from the ``steady`` rows; ``order`` then keeps
-    rows with similar rates in place.
+    rows with similar rates in place. ``own_order`` is the order before the user chooses one.
     """
     query = _query(choice.filter, columns) if choice.filter else _NOTHING
-    column = None
-    if choice.sort is not None:
-        column = next((one for one in columns if one.key == choice.sort[0]), None)
+    sort = choice.sort or own_order
+    column = None if sort is None else next((one for one in columns if one.key == sort[0]), None)
     by_rate = column is not None and column.is_rate
     steadily = steady() if steady is not None and (by_rate or query.of_rates) else {}
     kept = list(rows)
     if query.tests:
         kept = [row for row in rows if query.matches(steadily.get(row.identity, row))]
-    if column is not None and choice.sort is not None:
+    if column is not None and sort is not None:
         keys = None
         if by_rate and order is not None:
-            keys = order.keys([steadily.get(row.identity, row) for row in kept], column, choice.sort)
-        kept = ordered(kept, column, choice.sort[1], keys)
+            own = choice.sort is None
+            if own and any(map(column.knows, kept)):  # else all are equal, and come as they are
+                kept.sort(key=lambda row: repr(row.identity))
+            keys = order.keys([steadily.get(row.identity, row) for row in kept], column, sort, own)
+        kept = ordered(kept, column, sort[1], keys)
     return Arranged(kept, len(rows), query.problem, query.of_rates)

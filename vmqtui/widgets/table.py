@@ -17,7 +17,7 @@ from engine.counted import counted
 from engine.telemetry.stats import Source
 from vmqtui.actions import CURSOR
 from vmqtui.columns import Column, columns_of
-from vmqtui.columns.arrange import Arranged, Steady, SteadyOrder, arrange
+from vmqtui.columns.arrange import OWN_ORDER, Arranged, Steady, SteadyOrder, arrange
 from vmqtui.columns.layout import Fitting, Layout
 from vmqtui.columns.sources import NOTHING_SAID, marked, sources_of
 from vmqtui.draw import Line, Span, bands, bar, cells_of, fit, join, points_of, trend
@@ -179,7 +179,9 @@ class LiveTable(ScrollView, can_focus=True, inherit_bindings=False):
             for column in self.columns
             if sources.get(column.key, "exact") != "exact"
         }
-        arranged = self.arranged = arrange(rows, self.columns, choice, steady, self._order)
+        arranged = self.arranged = arrange(
+            rows, self.columns, choice, steady, self._order, OWN_ORDER.get(self.table)
+        )
         self._rows = arranged.rows
         self._fitting.measure(self.columns, self._rows)
         self._follow(wanted_otherwise)
