@@ -9,7 +9,7 @@ import pytest
 from tests.end_to_end.conftest import Here
 from vmqtui.cli.config import own_preferences
 from vmqtui.preferences.file import loads
-from vmqtui.preferences.kept import Kept, KeptColumns, KeptTable, KeptTheme
+from vmqtui.preferences.kept import Kept, KeptColumns, KeptSearches, KeptTable, KeptTheme
 from vmqtui.preferences.model import TableColumns
 
 
@@ -50,6 +50,7 @@ def test_each_value_says_where_it_comes_from(here: Here, file: Path) -> None:
             "queues-table": KeptTable(("pps", True)),
             "events-table": KeptTable(columns=KeptColumns(TableColumns(hide=("cause",)))),
         },
+        searches=KeptSearches("hv01", {"queues-table": "web"}),
     )
     beside = file.with_name("config.state.json")
     beside.write_bytes(msgspec.json.encode(kept))
@@ -64,6 +65,7 @@ def test_each_value_says_where_it_comes_from(here: Here, file: Path) -> None:
         'redo = "ctrl+y" # Make a change again (default)',
         'hide = ["cause"] # state',
         "# queues-table: sort = pps, largest first",
+        "# queues-table: search = web (at hv01)",
     ):
         assert line in lines
     typed = here("config", "show", "--theme", "dark", VMQTUI_CONFIG=str(file), VMQTUI_NO_STATE="0").out
@@ -74,6 +76,7 @@ def test_each_value_says_where_it_comes_from(here: Here, file: Path) -> None:
     assert (without["state_file"], without["chosen"]) == (None, {"tables": {}, "layout": {}})
     document = here("config", "show", "--json", VMQTUI_CONFIG=str(file), VMQTUI_NO_STATE="0").document
     assert document["chosen"]["tables"] == {"queues-table": {"sort": ["pps", True]}}
+    assert document["chosen"]["searches"] == {"host": "hv01", "tables": {"queues-table": "web"}}
     assert document["sources"]["columns.events-table.hide"] == "state"
     assert document["sources"]["keymap.redo"] == "default"
 

@@ -1,18 +1,20 @@
 """The state file: what was chosen on the screen stays, whatever else is in its place is said and ignored."""
 
+import dataclasses
 import json
 import threading
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.vmqtui.conftest import Running, screen_text
+from tests.vmqtui.conftest import Running
 from tests.vmqtui.dialogs import notes
 from vmqtui.columns import COLUMNS
+from vmqtui.columns.arrange import LIMIT
 from vmqtui.preferences import kept as rooms
 from vmqtui.preferences.file import ENVIRONMENT_VARIABLE
 from vmqtui.preferences.kept import (
@@ -20,6 +22,7 @@ from vmqtui.preferences.kept import (
     SCHEMA,
     Kept,
     KeptColumns,
+    KeptSearches,
     KeptTable,
     KeptTheme,
     StateFile,
@@ -71,7 +74,7 @@ def test_what_is_chosen_holds_at_the_next_start(path: Path) -> None:
     again.kept.put_into(choices, Preferences())
     assert again.problem == ""
     assert again.kept.theme_over(Preferences()) == "light"
-    assert choices.of("queues-table") == replace(chosen().of("queues-table"), filter="")
+    assert choices.of("queues-table") == dataclasses.replace(chosen().of("queues-table"), filter="")
     assert (choices.setting(SPAN), choices.setting(PANE, "queues"), choices.setting(PANE, "filters")) == (
         300,
         False,
@@ -168,13 +171,16 @@ def test_names_that_this_program_does_not_know_are_left_out(path: Path) -> None:
         "buffers-table": {"columns": {"chosen": {"show": ["gone", "vm"]}}},
     }
     layout = {"span": 300, "span.queues": 7, "pane.gone": False, "pane.queues": False, "gone": 1}
-    file = written(path, {"schema": SCHEMA, "tables": tables, "layout": layout, "later": 1})
+    searched = {"queues-table": "web", "filters-table": "\u001b", "gone-table": "web"}
+    document = {"schema": SCHEMA, "tables": tables, "layout": layout, "later": 1}
+    file = written(path, document | {"searches": {"host": "hv01", "tables": searched}})
     assert file.problem == ""
     assert file.kept.tables == {
         "queues-table": KeptTable(("pps", True)),
         "buffers-table": KeptTable(columns=KeptColumns(TableColumns(show=("vm",)))),
     }
     assert file.kept.layout == {"span": 300, "pane.queues": False}
+    assert file.kept.searches == KeptSearches("hv01", {"queues-table": "web"})
     assert not file.offer(file.kept)
 
 
@@ -183,8 +189,8 @@ def test_all_that_can_be_chosen_fits(path: Path) -> None:
     for place, table in PLACES.items():
         keys = tuple(column.key for column in COLUMNS[table])
         columns[place] = TableColumns(show=keys)
-        choices.change(place, sort=(keys[0], True), never=frozenset(keys))
-    kept = kept_of(choices, "x" * 64, Preferences(columns=columns))
+        choices.change(place, sort=(keys[0], True), filter="€" * LIMIT, never=frozenset(keys))
+    kept = kept_of(choices, "x" * 64, Preferences(columns=columns), "x" * 64)
     keep(StateFile(path), kept)
     assert path.stat().st_size < LIMIT_BYTES
     assert StateFile(path).kept == kept
@@ -232,19 +238,36 @@ def test_a_copy_of_an_earlier_time_is_not_replaced(path: Path) -> None:
     assert (path.read_text(encoding="utf-8"), aside.read_text(encoding="utf-8")) == ("second", "first")
 
 
-async def test_a_search_is_not_kept_so_that_no_row_is_hidden_at_the_next_start(
+async def test_a_search_is_there_again_at_the_host_where_it_was_typed_and_hides_no_row_of_others(
     dashboard: Running, path: Path
 ) -> None:
     async with dashboard(state=StateFile(path)) as (app, pilot, _):
-        await pilot.press("2", "s", "slash", *"nobody", "enter")
+        await pilot.press("2", "slash", *"web", "enter")
         await pilot.pause()
         assert await app.keep_choices() == ""
-    assert StateFile(path).kept.tables["queues-table"].sort is not None
+    other = StateFile(path)
+    assert other.kept.searches == KeptSearches("hv01", {"queues-table": "web"})
+    elsewhere = KeptSearches("elsewhere", {"queues-table": "nobody"})
+    keep(other, msgspec.structs.replace(other.kept, searches=elsewhere))
     async with dashboard(state=StateFile(path)) as (app, pilot, _):
         await pilot.press("2")
         await pilot.pause()
         assert choice_of(app, "queues-table").filter == ""
-        assert "web-01" in screen_text(app)
+        assert not any("of last time" in note for note in notes(app))
+        await pilot.press("s")
+        await app.keep_choices()
+        assert StateFile(path).kept.searches == elsewhere, "it waits for its host"
+        await pilot.press("slash", *"sql", "enter")
+        await pilot.pause()
+        await app.keep_choices()
+    async with dashboard(state=StateFile(path)) as (app, pilot, _):
+        assert "searches of last time: Queues /sql; Esc drops one" in notes(app)
+        await pilot.press("2")
+        await pilot.pause()
+        assert choice_of(app, "queues-table").filter == "sql"
+        await pilot.press("escape")
+        await app.keep_choices()
+    assert StateFile(path).kept.searches is None
 
 
 def test_a_reader_sees_a_whole_file_whenever_it_looks(path: Path) -> None:

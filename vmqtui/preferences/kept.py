@@ -17,6 +17,7 @@ from engine.files import put_in_place
 from engine.scenario.values import check_identifier
 from vmqtui.actions.action import TITLES
 from vmqtui.columns import COLUMNS
+from vmqtui.columns.arrange import LIMIT
 from vmqtui.preferences.file import config_path
 from vmqtui.preferences.model import PLACES, Preferences, TableColumns
 from vmqtui.state.choices import SETTINGS, Choices
@@ -42,11 +43,18 @@ class KeptColumns(msgspec.Struct, frozen=True):
 
 
 class KeptTable(msgspec.Struct, frozen=True, omit_defaults=True):
-    """Choices for one table, as in ``vmqtui.state.choices.TableChoice``; no search, which would hide rows of
-    whatever is shown next."""
+    """Choices for one table, as in ``vmqtui.state.choices.TableChoice``."""
 
     sort: tuple[str, bool] | None = None
     columns: KeptColumns | None = None
+
+
+class KeptSearches(msgspec.Struct, frozen=True):
+    """Searches by the id of the table's widget, and the host at which they were typed: at another they would
+    hide rows that nobody has looked for."""
+
+    host: str
+    tables: dict[str, str] = {}
 
 
 class Kept(msgspec.Struct, frozen=True):
@@ -57,6 +65,7 @@ class Kept(msgspec.Struct, frozen=True):
     theme: KeptTheme | None = None
     tables: dict[str, KeptTable] = {}
     layout: dict[str, bool | int | str] = {}
+    searches: KeptSearches | None = None
 
     def of(self, place: str) -> KeptTable:
         """The choices kept for a table; none if there are none."""
@@ -85,7 +94,8 @@ class Kept(msgspec.Struct, frozen=True):
         return held, frozenset(keys | ({"theme"} if theme is not None else set()))
 
     def put_into(self, choices: Choices, preferences: Preferences) -> None:
-        """Begin with the kept choices, and with the configuration's columns where none were chosen."""
+        """Begin with the kept choices, and with the configuration's columns where none were chosen. Searches
+        wait until their host is shown."""
         held, _ = self.over(preferences)
         for place in PLACES:
             table, columns = self.of(place), held.columns.get(place, _AS_WRITTEN)
@@ -101,9 +111,18 @@ class Kept(msgspec.Struct, frozen=True):
 _NOTHING: Final = KeptTable()
 
 
-def kept_of(choices: Choices, theme: str | None, preferences: Preferences) -> Kept:
-    """What there is to keep: the ``theme`` chosen on the screen, if any, and choices that are no defaults."""
-    tables = {}
+def kept_of(
+    choices: Choices,
+    theme: str | None,
+    preferences: Preferences,
+    host: str | None = None,
+    waiting: KeptSearches | None = None,
+) -> Kept:
+    """What there is to keep: the ``theme`` chosen on the screen, if any, and choices that are no defaults.
+
+    Searches are those at ``host``; if there are none, those that are ``waiting`` for their host.
+    """
+    tables, searches = {}, {}
     for place in PLACES:
         choice, written = choices.of(place), preferences.columns.get(place, _AS_WRITTEN)
         as_written = choice.always == frozenset(written.show) and choice.never == frozenset(written.hide)
@@ -112,11 +131,14 @@ def kept_of(choices: Choices, theme: str | None, preferences: Preferences) -> Ke
         table = KeptTable(choice.sort, columns)
         if table != _NOTHING:
             tables[place] = table
+        if choice.filter:
+            searches[place] = choice.filter
     changed = theme is not None and theme != preferences.theme
     return Kept(
         theme=KeptTheme(theme, preferences.theme) if theme is not None and changed else None,
         tables=tables,
         layout=dict(choices.layout),
+        searches=KeptSearches(host, searches) if searches and host is not None else waiting,
     )
 
 
@@ -250,7 +272,18 @@ def _known(kept: Kept) -> Kept:
         theme=theme,
         tables={place: table for place, table in tables.items() if table != _NOTHING},
         layout={place: value for place, value in kept.layout.items() if _fits(place, value)},
+        searches=_known_searches(kept.searches),
     )
+
+
+def _known_searches(kept: KeptSearches | None) -> KeptSearches | None:
+    tables = {} if kept is None else kept.tables
+    known = {
+        place: text
+        for place, text in tables.items()
+        if place in PLACES and 0 < len(text) <= LIMIT and text.isprintable()
+    }
+    return KeptSearches(kept.host, known) if kept is not None and known else None
 
 
 def _known_table(place: str, table: KeptTable) -> KeptTable:

@@ -1,6 +1,6 @@
 """The viewer's choices: the adapter, the sort order, filter and columns of each table, and the layout.
 
-All but ``adapter``, ``deltas``, ``marks`` and searches are kept from one start to the next
+All but ``adapter``, ``deltas`` and ``marks`` are kept from one start to the next
 (``vmqtui.preferences.kept``).
 """
 
