@@ -1,8 +1,6 @@
 """docs/advice.md has every rule, threshold and scenario; VMQTUI_UPDATE_SNAPSHOTS writes them."""
 
-import os
-import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import pytest
@@ -10,6 +8,7 @@ import pytest
 from engine.advice.rules import RULES, findings
 from engine.advice.thresholds import THRESHOLDS
 from tests.advice.random_hosts import random_case, scene
+from tests.pages import check_section
 from vmqtui.library.lessons import LESSONS
 
 PAGE = Path(__file__).parents[2] / "docs" / "advice.md"
@@ -123,12 +122,5 @@ def test_the_page_names_the_rules_that_look_at_a_linux_host() -> None:
 @pytest.mark.parametrize(
     ("section", "make"), [("rules", rules), ("thresholds", thresholds), ("library", library)]
 )
-def test_page_has_every(section: str, make: object) -> None:
-    assert callable(make)
-    text = PAGE.read_text(encoding="utf-8")
-    pattern = re.compile(rf"(<!-- {section} -->\n).*?(<!-- /{section} -->)", re.DOTALL)
-    expected = pattern.sub(lambda found: f"{found[1]}\n{make()}\n\n{found[2]}", text)
-    if os.environ.get("VMQTUI_UPDATE_SNAPSHOTS"):
-        PAGE.write_text(expected, encoding="utf-8", newline="\n")
-        return
-    assert text == expected
+def test_page_has_every(section: str, make: Callable[[], str]) -> None:
+    check_section(PAGE, section, make())

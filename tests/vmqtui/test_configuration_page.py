@@ -1,7 +1,7 @@
 """docs/configuration.md has every key and table of the screen; VMQTUI_UPDATE_SNAPSHOTS writes them."""
 
-import os
 import re
+from collections.abc import Callable
 from pathlib import Path
 
 import msgspec
@@ -9,6 +9,7 @@ import pytest
 
 from engine.advice.thresholds import AdviceThresholds
 from engine.scenario.keys import Tables, keys_of
+from tests.pages import check_section
 from vmqtui.preferences.file import loads
 from vmqtui.preferences.model import PLACES, Broker, Preferences, TableColumns, Thresholds
 
@@ -41,15 +42,8 @@ def places() -> str:
 
 
 @pytest.mark.parametrize(("section", "make"), [("preferences", preferences), ("places", places)])
-def test_page_has_every(section: str, make: object) -> None:
-    assert callable(make)
-    text = PAGE.read_text(encoding="utf-8")
-    pattern = re.compile(rf"(<!-- {section} -->\n).*?(<!-- /{section} -->)", re.DOTALL)
-    expected = pattern.sub(lambda found: f"{found[1]}\n{make()}\n\n{found[2]}", text)
-    if os.environ.get("VMQTUI_UPDATE_SNAPSHOTS"):
-        PAGE.write_text(expected, encoding="utf-8", newline="\n")
-        return
-    assert text == expected
+def test_page_has_every(section: str, make: Callable[[], str]) -> None:
+    check_section(PAGE, section, make())
 
 
 def test_example_loads() -> None:

@@ -1,12 +1,11 @@
 """The reference page has every key and column, word for word; VMQTUI_UPDATE_SNAPSHOTS writes them."""
 
-import os
-import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import pytest
 
+from tests.pages import check_section
 from vmqtui.actions import ACTIONS, VIEWS, key_names
 from vmqtui.actions.commands import names_of
 from vmqtui.columns import COLUMNS
@@ -67,12 +66,5 @@ SECTIONS = [("keys", keys), ("columns", columns), ("filters", filters), ("comman
 
 
 @pytest.mark.parametrize(("section", "make"), SECTIONS)
-def test_page_has_every(section: str, make: object) -> None:
-    assert callable(make)
-    text = PAGE.read_text(encoding="utf-8")
-    pattern = re.compile(rf"(<!-- {section} -->\n).*?(<!-- /{section} -->)", re.DOTALL)
-    expected = pattern.sub(lambda found: f"{found[1]}\n{make()}\n\n{found[2]}", text)
-    if os.environ.get("VMQTUI_UPDATE_SNAPSHOTS"):
-        PAGE.write_text(expected, encoding="utf-8", newline="\n")
-        return
-    assert text == expected
+def test_page_has_every(section: str, make: Callable[[], str]) -> None:
+    check_section(PAGE, section, make())
