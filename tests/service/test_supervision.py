@@ -59,7 +59,7 @@ class Guarded:
     def view(self) -> HostView:
         return self.watcher.hosts["guarded"]
 
-    async def event(self, kind: str, seconds: float = 20) -> Event:
+    async def event(self, kind: str, seconds: float = 60) -> Event:
         """The next event of a kind."""
         found: list[Event] = []
 
