@@ -39,24 +39,17 @@ def fit(text: str, width: int, *, right: bool = False) -> str:
 def bar(parts: Sequence[tuple[float, str]], width: int, track: str = "track") -> Line:
     """A horizontal bar of ``width`` cells: each part's fraction in its role, the rest as a track.
 
-    The last part has a resolution of an eighth of a cell. A part above zero is visible while there is room.
+    Its end has a resolution of an eighth of a cell; a sum above zero is at least one. Parts share its cells.
     """
+    fractions = [max(0.0, fraction) for fraction, _ in parts]
+    full, rest = divmod(_steps(sum(fractions), width * 8), 8)
+    text = "█" * full + (_EIGHTHS_RIGHT[rest] if rest else "")
     spans: Line = []
     used = 0
-    total = 0.0
-    last = max((index for index, (fraction, _) in enumerate(parts) if fraction > 0), default=-1)
-    for index, (fraction, role) in enumerate(parts):
-        if fraction <= 0 or used >= width:
-            continue
-        total = min(1.0, total + fraction)
-        if index == last:
-            eighths = max(1, round((total * width - used) * 8))
-            full, rest = divmod(min(eighths, (width - used) * 8), 8)
-            text = "█" * full + (_EIGHTHS_RIGHT[rest] if rest else "")
-        else:
-            text = "█" * min(max(1, round(total * width) - used), width - used)
-        spans.append((text, role))
-        used += len(text)
+    for count, (_, role) in zip(_share(fractions, len(text)), parts, strict=True):
+        if count:
+            spans.append((text[used : used + count], role))
+            used += count
     if used < width:
         spans.append(("╌" * (width - used), track))
     return spans
@@ -66,20 +59,47 @@ def bands(parts: Sequence[tuple[float, str, str]], width: int, mark: float | Non
     """A bar of ``width`` cells whose parts (fraction, glyph, role) have glyphs of their own.
 
     The rest is a track. ``mark`` is the fraction at which a line is drawn, moved right past the filled cells
-    if necessary. Free cells ("▒") and the track are not filled.
+    if necessary. Free cells ("▒") come last and, like the track, are not filled. If the filled parts' sum is
+    above zero, it has at least one cell; they share its cells.
     """
+    taken = [max(0.0, fraction) for fraction, glyph, _ in parts if glyph != FREE]
+    free = [max(0.0, fraction) for fraction, glyph, _ in parts if glyph == FREE]
+    filled = _steps(sum(taken), width)
+    ends = max(filled, _steps(sum(taken) + sum(free), width))
+    counts = [*_share(taken, filled), *_share(free, ends - filled)]
     cells: list[Span] = []
-    total = 0.0
-    for fraction, glyph, role in parts:
-        total = min(1.0, total + max(0.0, fraction))
-        more = max(round(total * width) - len(cells), 1 if fraction > 0 else 0)
-        cells += [(glyph, role)] * min(more, width - len(cells))
-    filled = sum(glyph != FREE for glyph, _ in cells)
+    for count, (_, glyph, role) in zip(counts, parts, strict=True):
+        cells += [(glyph, role)] * count
     cells += [("╌", "track")] * (width - len(cells))
     if mark is not None and width:
         role = "bad" if mark >= 1 else "warn" if mark > 0.95 else "dim"
         cells[min(width - 1, max(filled, round(mark * width)))] = ("┃", role)
     return join(cells)
+
+
+def _steps(fraction: float, steps: int) -> int:
+    """The nearest number of ``steps`` to a fraction of them, capped at all; above zero at least one."""
+    return min(steps, max(round(min(1.0, fraction) * steps), 1 if fraction > 0 else 0))
+
+
+def _share(fractions: Sequence[float], cells: int) -> list[int]:
+    """The number of ``cells`` of each part, in proportion.
+
+    A part above zero has at least one if there are enough; else the largest parts have one each.
+    """
+    counts = [0] * len(fractions)
+    parts = [index for index, fraction in enumerate(fractions) if fraction > 0]
+    if len(parts) >= cells:
+        for index in sorted(parts, key=lambda index: -fractions[index])[:cells]:
+            counts[index] = 1
+        return counts
+    whole = sum(fractions)
+    start, total = 0, 0.0
+    for left, index in zip(range(len(parts) - 1, -1, -1), parts, strict=True):
+        total += fractions[index]
+        end = min(max(round(total / whole * cells), start + 1), cells - left) if left else cells
+        counts[index], start = end - start, end
+    return counts
 
 
 TrendStyle = Literal["braille", "blocks", "ascii"]

@@ -8,7 +8,19 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.vmqtui.scripted import ScriptedHost, ScriptedLink
-from vmqtui.draw import TrendStyle, bar, fit, fitting_style, points_of, stacked, trend, use_trends, width_of
+from vmqtui.draw import (
+    FREE,
+    TrendStyle,
+    bands,
+    bar,
+    fit,
+    fitting_style,
+    points_of,
+    stacked,
+    trend,
+    use_trends,
+    width_of,
+)
 from vmqtui.printable import printable
 from vmqtui.state.model import Model
 from vmqtui.theme import load_themes, themes_directory
@@ -31,6 +43,35 @@ def test_bar_of_something_is_never_empty() -> None:
 def test_full_bar_has_no_track() -> None:
     assert bar([(0.5, "a"), (0.5, "b")], 8) == [("█" * 4, "a"), ("█" * 4, "b")]
     assert bar([(1.7, "a")], 8) == [("█" * 8, "a")]
+
+
+_EIGHTHS = {glyph: n / 8 for n, glyph in enumerate("▏▎▍▌▋▊▉█", 1)}
+_FRACTIONS = st.lists(st.just(0.0) | st.floats(1e-6, 1), max_size=4)
+
+
+@given(_FRACTIONS, st.integers(1, 40))
+def test_a_bar_looks_no_larger_than_it_is_whatever_its_parts(fractions: list[float], width: int) -> None:
+    line = bar([(fraction, "bar") for fraction in fractions], width)
+    looks = sum(_EIGHTHS.get(glyph, 0.0) for text, _ in line for glyph in text) / width
+    whole = min(1.0, sum(fractions))
+    assert width_of(line) == width
+    assert (looks > 0) == (whole > 0)
+    assert abs(looks - whole) <= 1 / (8 * width) + 1e-9
+
+
+@given(_FRACTIONS, st.floats(0, 1), st.integers(1, 40))
+def test_bands_look_no_larger_than_they_are(fractions: list[float], free: float, width: int) -> None:
+    line = bands([*((fraction, "█", "bar") for fraction in fractions), (free, FREE, "free")], width)
+    whole = min(1.0, sum(fractions))
+    looks = sum(text.count("█") for text, _ in line) / width
+    assert width_of(line) == width
+    assert (looks > 0) == (whole > 0)
+    assert abs(looks - whole) <= 1 / width + 1e-9
+
+
+def test_two_small_parts_of_a_bar_share_its_smallest_sliver() -> None:
+    assert bar([(0.001, "a"), (0.003, "b")], 9) == [("▏", "b"), ("╌" * 8, "track")]
+    assert bar([(0.01, "a"), (0.2, "b")], 9) == [("█", "a"), ("▉", "b"), ("╌" * 7, "track")]
 
 
 @pytest.fixture(params=["braille", "blocks", "ascii"])
