@@ -202,11 +202,15 @@ def _after(finding: Finding, first: Finding, does: str) -> Finding:
 
 
 def _once(group: Sequence[str], lines: dict[str, tuple[str, Finding]]) -> Sequence[str]:
-    """Return a group of lines, or if an earlier finding has its change, a comment that refers to that."""
+    """Return a group of lines, or if an earlier finding has its change, comments that tell that line: a
+    finding may be read by itself."""
     for subject, _ in _changes(group):
         if subject in lines:
-            rule = lines[subject][1].rule
-            return [powershell.note(f"The line for this is that of {rule}, above.")] if rule.isascii() else []
+            line, first = lines[subject]
+            if not (first.rule.isascii() and line.isprintable()):
+                return []
+            said = f"One line is enough for this and another finding ({first.rule}), which has it:"
+            return [powershell.note(said), powershell.note(line)]
     return group
 
 

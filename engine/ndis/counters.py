@@ -43,7 +43,12 @@ QUEUE = (
     Counter("discarded_frames", "frames", "Frames pending when the queue's last filter was cleared."),
     Counter("lost_frames", "frames", "Frames in a worker that died, or for a processor that is down."),
     Counter("returned_frames", "frames", "Frames whose buffer the VM, or the switch, gave back."),
-    Counter("switch_dropped_frames", "frames", "Indicated frames that no switch port accepts."),
+    Counter(
+        "switch_dropped_frames",
+        "frames",
+        "Indicated frames that were given to no VM: no port has their MAC and VLAN, as none has those of "
+        "broadcast and multicast.",
+    ),
     Counter("interrupts", "count", "Interrupts raised for this queue."),
     Counter("dpcs", "count", "Deferred procedure calls that served this queue."),
 )

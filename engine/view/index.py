@@ -1,7 +1,7 @@
 """Indexes over a configuration for joins with counters, built once for each revision."""
 
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 from functools import cached_property
 
 from engine.scenario.processor_set import HostProcessors, SetKeys, parse_place
@@ -145,12 +145,13 @@ class AdapterIndex:
         ports = self.ports_of_mac.get(mac, ())
         return next((port.vm for port in ports if port.vlan in (vlan, None)), None)
 
-    def taker(self, mac: str, vlan: Vlan) -> QueueConfig | None:
-        """Return the queue for frames of a MAC and VLAN (contract 1, rule 4); None: the default queue."""
+    def taker(self, mac: str, vlan: Vlan, without: Container[int] = ()) -> QueueConfig | None:
+        """Return the queue for frames of a MAC and VLAN (contract 1, rule 4), if filters ``without`` were
+        cleared; None: the default queue."""
         fitting = [
             queue
             for one in self.filters_of_mac.get(mac, ())
-            if one.vlan in (vlan, None) and one.queue_id != 0
+            if one.vlan in (vlan, None) and one.queue_id != 0 and one.filter_id not in without
             if (queue := self.queues.get(one.queue_id)) is not None and queue.state == "running"
         ]
         return min(fitting, key=lambda queue: queue.queue_id, default=None)

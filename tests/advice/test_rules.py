@@ -409,7 +409,11 @@ def test_two_queues_short_of_buffers_have_each_a_request_and_one_line_with_the_m
         {"adapter": "nic0", "queue_id": 1, "buffers": 512},
     ]
     assert _buffers_set(first) == ["1024"]
-    assert second.commands == ["# The line for this is that of too-few-buffers, above."]
+    (set_line,) = [one for one in first.commands if one.startswith("Set-")]
+    assert second.commands == [
+        "# One line is enough for this and another finding (too-few-buffers), which has it:",
+        f"# {set_line}",
+    ]
 
 
 def test_a_line_never_lowers_the_buffers_that_another_queue_has() -> None:

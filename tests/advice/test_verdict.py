@@ -160,7 +160,8 @@ def test_one_line_is_printed_once() -> None:
     both = [*line(1), *line(2, "b")]
     first, second = agreed([finding("one", commands=line(1)), finding("two", [move(1, 2)], commands=both)])
     assert first.commands == line(1)
-    assert second.commands == ["# The line for this is that of one, above.", *line(2, "b")]
+    told = ["# One line is enough for this and another finding (one), which has it:", f"# {line(1)[1]}"]
+    assert second.commands == [*told, *line(2, "b")]
     assert second.requests == [move(1, 2)]
 
 

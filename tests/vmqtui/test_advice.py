@@ -7,6 +7,7 @@ import pytest
 
 from engine.advice.finding import Finding, Request
 from engine.bus.messages import Status
+from engine.telemetry.config import FilterConfig
 from engine.view.index import ConfigIndex
 from tests import measured
 from tests.vmqtui.conftest import Running, screen_text
@@ -204,6 +205,30 @@ def test_a_fix_that_gives_a_queue_previews_what_that_takes() -> None:
     assert foreseen is not None
     assert "from the default queue: " in foreseen.words
     assert " frames/s now" in foreseen.words
+
+
+def test_a_fix_that_clears_a_filter_first_previews_what_its_queue_takes_then() -> None:
+    """Before that, the queue that has the filter takes the frames, and comes first."""
+    config = make_config()
+    adapter = config.adapters[0]
+    held = FilterConfig(filter_id=96, queue_id=6, mac=mac(0x1001), vlan=10, driver="vsp")
+    config = msgspec.structs.replace(
+        config, adapters=[msgspec.structs.replace(adapter, filters=[*adapter.filters, held])]
+    )
+    wanted = {"adapter": "nic0", "queue_id": 13, "mac": held.mac, "vlan": 10}
+    clears = Request(
+        op="clear_filter", params={"adapter": "nic0", "queue_id": 6, "filter_id": 96}, mac=held.mac
+    )
+    allocates = Request(op="allocate_queue", params={"adapter": "nic0", "name": "x", "cpu": 1, "buffers": 8})
+    sets = [Request(op="set_filter", params=wanted, queue_from=place) for place in (0, 1)]
+    for requests, fits in (([allocates, sets[0]], False), ([clears, allocates, sets[1]], True)):
+        task = apply_fix(finding(*requests), Snapshot("hv01", None, config, make_stats(8), make_stats(4)))
+        assert isinstance(task, Task)
+        foreseen = task.plan({})[-1].foreseen
+        assert foreseen is not None
+        assert foreseen.fits is fits
+        assert ("it would take frames to" in foreseen.words) is fits
+        assert "queue 6 (mail-01)" in foreseen.words, "which takes them now"
 
 
 @pytest.mark.parametrize(

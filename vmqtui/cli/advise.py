@@ -337,6 +337,7 @@ def block(finding: "Finding", system: str, row: "FindingRow | None" = None) -> l
         f"    fix     {printable(finding.fix)}",
         *(f"            {words.command(one)}" for one in finding.requests),
     ]
-    lines += [f"    {words.shell(system)} (copy as one block)"] if finding.commands else []
+    typed = any(not one.startswith("#") for one in finding.commands)
+    lines += [f"    {words.shell(system)}{' (copy as one block)' * typed}"] if finding.commands else []
     lines += [f"            {printable(one)}" for one in finding.commands]
     return [*lines, f"    effect  {words.effect(finding)}"]

@@ -32,9 +32,7 @@ def apply_fix(finding: Finding, snapshot: Snapshot) -> Task | str:
         return finding.fix if finding.withheld else f"no request mends this; {finding.fix}"
     if (why := _outdated(finding, snapshot)) is not None:
         return why
-    steps = [
-        _step(place, one, _adapter(one, snapshot), snapshot) for place, one in enumerate(finding.requests)
-    ]
+    steps = [_step(place, finding, snapshot) for place in range(len(finding.requests))]
     lasting = any(one.op in _FINAL for one in finding.requests)
     listed = [f"· {one.title}" for one in steps[:_LISTED]]
     if len(steps) > _LISTED:
@@ -100,8 +98,10 @@ def _adapter(request: Request, snapshot: Snapshot) -> AdapterConfig | None:
     return None if adapter is None else adapter.settings
 
 
-def _step(place: int, request: Request, adapter: AdapterConfig | None, snapshot: Snapshot) -> Step:
+def _step(place: int, finding: Finding, snapshot: Snapshot) -> Step:
     """The step of one request; only steps independent of others have a "what if" preview."""
+    request = finding.requests[place]
+    adapter = _adapter(request, snapshot)
     alone = place == 0 or (request.op == "set_queue_parameters" and "cpu" in request.params)
     title = command(request).removeprefix("vmqtui ")
     if adapter is not None and len(snapshot.adapter_names) == 1:
@@ -121,17 +121,24 @@ def _step(place: int, request: Request, adapter: AdapterConfig | None, snapshot:
         request.op,
         lambda answers: _params(request, answers),
         foresee=dict(request.params) if alone and request.queue_from is None else None,
-        foreseen=_taken(request, adapter, snapshot),
+        foreseen=_taken(place, finding, snapshot),
         undo=_undo(place, request, adapter, queue, snapshot),
         about=about if fixed else None,
     )
 
 
-def _taken(request: Request, adapter: AdapterConfig | None, snapshot: Snapshot) -> Foreseen | None:
-    """The frames that a new queue would receive, for a filter on a queue that the fix allocates."""
+def _taken(place: int, finding: Finding, snapshot: Snapshot) -> Foreseen | None:
+    """The frames that a new queue would receive, for a filter on a queue that the fix allocates; filters that
+    it clears before are gone by then."""
+    request = finding.requests[place]
+    adapter = _adapter(request, snapshot)
     if request.op != "set_filter" or request.queue_from is None or adapter is None:
         return None
-    return taken_by_new(snapshot, adapter.name, request.params["mac"], request.params.get("vlan"))
+    before = [one for one in finding.requests[:place] if one.params.get("adapter") == adapter.name]
+    cleared = {one.params["filter_id"] for one in before if one.op == "clear_filter"}
+    freed = {one.params["queue_id"] for one in before if one.op == "free_queue"}
+    without = {one.filter_id for one in adapter.filters if one.filter_id in cleared or one.queue_id in freed}
+    return taken_by_new(snapshot, adapter.name, request.params["mac"], request.params.get("vlan"), without)
 
 
 def _key(place: int) -> str:

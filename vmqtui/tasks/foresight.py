@@ -1,5 +1,6 @@
 """Previews the effect of a change: from the engine's answer to "what if", or computed here."""
 
+from collections.abc import Container
 from typing import Any
 
 from engine.bus.messages import Response
@@ -69,18 +70,22 @@ def _steering(step: Step, steering: Any) -> list[str]:
     return [sentence] if elsewhere or step.op in _ABOUT_STEERING else []
 
 
-def taken_by_new(snapshot: Snapshot, adapter: str, mac: str, vlan: Vlan) -> Foreseen:
-    """The frames that a new queue with this filter would receive, and their present rate."""
+def taken_by_new(
+    snapshot: Snapshot, adapter: str, mac: str, vlan: Vlan, without: Container[int] = ()
+) -> Foreseen:
+    """The frames that a new queue with this filter would receive, once filters ``without`` are cleared, and
+    their present rate."""
     tests = f"{mac}{'' if vlan is None else f', VLAN {vlan_text(vlan)}'}"
     joined = snapshot.index.adapters.get(adapter)
     if joined is None:
         return Foreseen(f"no other filter has {tests}")
     new = next(number for number in range(1, len(joined.queues) + 2) if number not in joined.queues)
-    now = joined.taker(mac, vlan)
-    if now is not None and now.queue_id < new:
+    first = joined.taker(mac, vlan, without)
+    if first is not None and first.queue_id < new:
         return Foreseen(
-            f"it would take no frame: {_named(now)} takes those to {tests}, and comes first", False
+            f"it would take no frame: {_named(first)} takes those to {tests}, and comes first", False
         )
+    now = joined.taker(mac, vlan)
     words = f"it would take frames to {tests} from {_named(now) if now else 'the default queue'}"
     if now is not None:
         return Foreseen(words)

@@ -262,7 +262,9 @@ class QueueFacts(QueueCanvas):
         cells: list[Line] = []
         for name, key in shown:
             value = queue.since(key) if deltas else queue.count(key)
-            bad = bool(value) and key in _TROUBLE
+            # No port has the MAC of broadcast and multicast, which the default queue takes: no trouble.
+            trouble = key in _TROUBLE and (queue.queue_id != 0 or key != "switch_dropped_frames")
+            bad = bool(value) and trouble
             sign = "▲" if bad else ""
             cells.append(
                 [
