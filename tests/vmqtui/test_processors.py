@@ -264,6 +264,26 @@ async def test_nothing_of_a_move_is_cut_on_a_small_screen(dashboard: Running, na
         assert sum(" → " in line for line in lines[1:]) == 2
 
 
+async def test_both_processors_of_a_move_are_seen_on_a_small_screen(dashboard: Running) -> None:
+    async with dashboard(size=(80, 24)) as (app, pilot, link):
+        await pilot.press("5", *["right"] * 5, "down")
+        await pilot.pause()
+        assert [line.split()[0] for line in before_and_after(app)] == ["sql-01", "0:2", "0:3", "△"]
+        await pilot.press("m")
+        await shown(pilot, app, "Move queue 3 (sql-01)")
+        link.answer()
+        await pilot.press("enter")
+        await closed(pilot, app)
+        for first, last in ((21, 21), (22, 26)):  # before it is measured, and after
+            link.publish("hv01", config=with_queue(make_config(), 3, cpu=3))
+            play(link, first, last)
+            app.draw_now()
+            await pilot.pause()
+            lines = before_and_after(app)
+            assert [line.split()[0] for line in lines] == ["sql-01", "✓", "0:2", "0:3"]
+            assert "✓ sql-01 moved 0:2 → 0:3" in lines[1]
+
+
 def before_and_after(app: VmqApp) -> list[str]:
     """The lines of the panel below the matrix."""
     lines = screen_text(app).splitlines()

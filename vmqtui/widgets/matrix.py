@@ -2,6 +2,7 @@
 
 from collections import defaultdict
 from collections.abc import Hashable, Iterable, Mapping, Sequence
+from enum import IntEnum
 from itertools import accumulate, takewhile
 from typing import Any, ClassVar
 
@@ -283,6 +284,15 @@ class MatrixTable(LiveTable):
         return [(text, f"!{role}" if cursor else role), (" ", "text")]
 
 
+class _Rank(IntEnum):
+    """Lines of the panel of a move in the order in which they stay when its height is too small for all."""
+
+    processor = 0
+    words = 1
+    heading = 2
+    hint = 3
+
+
 class MovePanel(ModelCanvas):
     """The queue under the cursor, with the forecast of the proposed move, else the effect of the last one."""
 
@@ -305,35 +315,34 @@ class MovePanel(ModelCanvas):
     def _of_queue(self, width: int, height: int) -> list[Line]:
         assert self.queue is not None
         who, *more = self._who(self.queue, width)
-        lines = [who]
-        of_set = self._set_of(self.queue)
+        ranked: list[tuple[_Rank, Line]] = [(_Rank.words, who)]
+        if self.proposal is None and (of_set := self._set_of(self.queue)):
+            ranked.append((_Rank.heading, of_set))
         if self.proposal is not None:
-            lines += self._sides(self.proposal.source, self.proposal.target, "about", width)
-            lines += [[(f" △ {words}", "warn")] for words in self.proposal.warnings]
+            ranked += self._sides(self.proposal.source, self.proposal.target, "about", width)
+            ranked += [(_Rank.words, [(f" △ {words}", "warn")]) for words in self.proposal.warnings]
             if self.screen.check_action("move_queue", ()):
-                lines.append(
-                    [(" m", "accent"), (" moves it, ", "dim"), ("← →", "accent"), (" leave it", "dim")]
-                )
+                hint = [(" m", "accent"), (" moves it, ", "dim"), ("← →", "accent"), (" leave it", "dim")]
+                ranked.append((_Rank.hint, hint))
         elif self.last is not None:
-            lines += self._done(self.last, width)
+            ranked += self._done(self.last, width)
         elif self.screen.check_action("move_queue", ()):
-            lines.append(
-                [
-                    (" ← →", "accent"),
-                    (" another queue  ", "dim"),
-                    ("↑ ↓", "accent"),
-                    (" a processor for it, ", "dim"),
-                    ("m", "accent"),
-                    (" moves it there", "dim"),
-                ]
-            )
-        if of_set and self.proposal is None:
-            lines.insert(1, of_set)
-        if self.proposal is not None and 4 + len(self.proposal.warnings) > height:
-            del lines[1]  # warnings matter more than a heading
+            hint = [
+                (" ← →", "accent"),
+                (" another queue  ", "dim"),
+                ("↑ ↓", "accent"),
+                (" a processor for it, ", "dim"),
+                ("m", "accent"),
+                (" moves it there", "dim"),
+            ]
+            ranked.append((_Rank.hint, hint))
+        while len(ranked) > height:
+            least = max(range(len(ranked)), key=lambda n: (ranked[n][0], n))
+            del ranked[least]
+        lines = [line for _, line in ranked]
         if len(lines) + len(more) <= height:
             lines[1:1] = more
-        return lines[:height]
+        return lines
 
     def _who(self, queue: QueueView, width: int) -> list[Line]:
         """Return who the queue is and its rates, in lines that fit; a long name is cut for the first rate."""
@@ -371,10 +380,13 @@ class MovePanel(ModelCanvas):
             return [(f" its adapter's set: {words}", "dim")]
         return [(f" △ outside its adapter's set: {words}", "warn")]
 
-    def _sides(self, source: Side, target: Side, after: str, width: int) -> list[Line]:
+    def _sides(self, source: Side, target: Side, after: str, width: int) -> list[tuple[_Rank, Line]]:
         room = max(4, min(24, (width - 44) // 2))
         head: Line = [(f"{'':7}{fit('before', room + 8)}   {after}", "header")]
-        return [head, *(self._side(side, room) for side in (source, target))]
+        return [
+            (_Rank.heading, head),
+            *((_Rank.processor, self._side(side, room)) for side in (source, target)),
+        ]
 
     def _side(self, side: Side, room: int) -> Line:
         line: Line = [(f" {side.processor:>5} ", "text")]
@@ -386,11 +398,11 @@ class MovePanel(ModelCanvas):
             line += [*bar(parts, room), (f"{percent(load):>7} ", level or "text")]
         return [*line, (f" {side.queues_before} → {counted(side.queues_after, 'queue')}", "dim")]
 
-    def _done(self, move: Move, width: int) -> list[Line]:
+    def _done(self, move: Move, width: int) -> list[tuple[_Rank, Line]]:
         words: Line = [
             (f" ✓ {printable(move.label)} moved", "good"),
             (f" {move.source.processor} → {move.target.processor}", "strong"),
         ]
         if not move.measured:
             words.append(("  measuring what came of it …", "dim"))
-        return [words, *self._sides(move.source, move.target, "now", width)]
+        return [(_Rank.words, words), *self._sides(move.source, move.target, "now", width)]
