@@ -80,6 +80,15 @@ def test_nothing_is_found_beside_what_the_lesson_is_about(tried: tuple[str, list
     assert beside == of_the_same_cause.get(name, set())
 
 
+def test_a_lesson_counts_idle_processors_as_its_finding_does() -> None:
+    """In the same words, because both are on one screen."""
+    lesson = LESSONS["one-queue"]
+    (found,) = diagnose(trial_of(lesson)).tried
+    said = found.finding.says.split("; ")[1]
+    assert said == f"{found.finding.numbers['idle_processors']} others that may serve it idle"
+    assert said in " ".join(lesson.text.split())
+
+
 def test_every_rule_and_every_row_has_a_scenario() -> None:
     assert {one.rule for one in LESSONS.values()} == set(RULES)
     rows = {row for one in LESSONS.values() for row in one.rows}

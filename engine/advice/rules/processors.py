@@ -175,7 +175,8 @@ def one_queue(evidence: Evidence, thresholds: AdviceThresholds) -> Iterator[Find
             adapter=adapter.name,
             key=queue.key,
             where=queue.called,
-            says=f"{queue.called} fills processor {cpu.known.name}, and {len(idle)} others idle",
+            says=f"{queue.called} fills processor {cpu.known.name}; "
+            f"{len(idle)} others that may serve it idle",
             numbers={
                 "load": cpu.load,
                 "pps": queue.pps,
