@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from tests.pages import check_section
-from vmqtui.actions import ACTIONS, VIEWS, key_names
+from vmqtui.actions import ACTIONS, VIEWS, in_groups, key_names
 from vmqtui.actions.commands import names_of
 from vmqtui.columns import COLUMNS
 from vmqtui.columns.arrange import SYNTAX
@@ -21,7 +21,7 @@ def _table(heads: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> str:
 
 def keys() -> str:
     rows = []
-    for action in ACTIONS:
+    for action in in_groups(ACTIONS):
         everywhere = not action.views or set(VIEWS) <= action.views
         where = (
             "everywhere" if everywhere else ", ".join(VIEWS[view] for view in VIEWS if view in action.views)

@@ -115,7 +115,7 @@ async def test_chosen_keys_work_and_are_shown(dashboard: Running) -> None:
         assert len(app.screen_stack) == 1
         text = screen_text(app)
         assert " f2 Queues " in text
-        assert " f move  m filter " in text
+        assert " f move  m set filter " in text
         assert "Q quit" in text
         assert link.asked == []
 
@@ -138,6 +138,32 @@ def help_of(offered: tuple[Action, ...], view: str) -> str:
     console.print(help_text(offered, view, "queues", Palette(_FALLBACK_ROLES)))
     assert isinstance(console.file, io.StringIO)
     return console.file.getvalue()
+
+
+async def test_the_line_of_keys_has_the_one_that_pauses_where_there_is_room(dashboard: Running) -> None:
+    async with dashboard(size=(120, 40)) as (app, pilot, _):
+        for view in "12345678":
+            await pilot.press(view)
+            await pilot.pause()
+            assert "Space pause" in screen_text(app).splitlines()[-1]
+
+
+def test_help_has_first_what_a_newcomer_needs_first() -> None:
+    lines = [line.rstrip() for line in help_of(Keymap({}).offered(), "queues").splitlines()]
+    first = ["Moving", "Views", "Table", "Time", "Program", "Files", "Charts", "Queues"]
+    assert sorted(first, key=lines.index) == first
+    assert max(map(lines.index, first)) < min(map(lines.index, ("Marks", "VMs", "Host", "Traffic")))
+
+
+@pytest.mark.parametrize("size", [(80, 24), (120, 40)])
+async def test_a_page_of_help_is_what_is_seen_of_it(dashboard: Running, size: tuple[int, int]) -> None:
+    async with dashboard(size=size) as (app, pilot, _):
+        await pilot.press("question_mark")
+        await pilot.pause()
+        box = app.screen.query_one("#dialog")
+        await pilot.press("pagedown", "pagedown", "pageup")
+        await pilot.pause()
+        assert box.scroll_offset.y == box.scrollable_content_region.height > 10
 
 
 @pytest.mark.parametrize(

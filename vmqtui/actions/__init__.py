@@ -5,7 +5,7 @@ imports Textual.
 """
 
 from vmqtui.actions.action import VIEWS, Action, first_key, key_name, key_names
-from vmqtui.actions.registry import ACTIONS, CURSOR, MATRIX, by_id
+from vmqtui.actions.registry import ACTIONS, CURSOR, MATRIX, by_id, in_groups
 
 __all__ = [
     "ACTIONS",
@@ -15,6 +15,7 @@ __all__ = [
     "Action",
     "by_id",
     "first_key",
+    "in_groups",
     "key_name",
     "key_names",
 ]

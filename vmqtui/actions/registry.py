@@ -1,6 +1,9 @@
 """Every action and its key, in groups: moving, tables, time, charts, the program; those of ``changes`` beside
 them."""
 
+from collections.abc import Iterable
+from typing import Final
+
 from vmqtui.actions.action import ALL_VIEWS, DETAILED_VIEWS, PANE_COLUMNS, VIEWS, Action
 from vmqtui.actions.changes import CHANGING
 
@@ -272,7 +275,7 @@ PROGRAM: tuple[Action, ...] = (
         "export_csv",
         "w",
         "Write table, CSV",
-        "Write the table with the focus, as searched, sorted and in its columns, into a file.",
+        "Write the table with the focus, as searched and sorted, in all its columns, into a file.",
         "Files",
         call="export('csv')",
         writes=True,
@@ -343,7 +346,19 @@ PROGRAM: tuple[Action, ...] = (
     Action("quit", "q,ctrl+c", "Quit", "Leave the dashboard.", "Program", bar="quit"),
 )
 
-ACTIONS: tuple[Action, ...] = (*MOVING, *CHANGING, *TABLES, *TIME, *CHARTS, *PROGRAM)
+ACTIONS: tuple[Action, ...] = (*MOVING, *CHANGING, *TIME, *TABLES, *CHARTS, *PROGRAM)
+"""In the order of the line of keys, which leaves out the last first where there is no room."""
+
+_GROUPS: Final = (
+    *("Views", "Table", "Time", "Program", "Files", "Charts"),
+    *("Queues", "Advice", "Marks", "VMs", "Host", "Traffic"),
+)
+"""Groups in the order in which a newcomer needs them."""
+
+
+def in_groups(actions: Iterable[Action]) -> list[Action]:
+    """Actions in the order of the help and the reference page: by group, those needed first before others."""
+    return sorted(actions, key=lambda action: _GROUPS.index(action.group))
 
 
 def by_id(action_id: str) -> Action:

@@ -16,7 +16,7 @@ from textual.widgets import Static
 from engine.advice.finding import Unchecked
 from engine.telemetry.stats import Source
 from engine.view.rates import STEADY_NS
-from vmqtui.actions import CURSOR, MATRIX, Action, first_key, key_names
+from vmqtui.actions import CURSOR, MATRIX, Action, first_key, in_groups, key_names
 from vmqtui.actions.action import TITLES
 from vmqtui.columns import COLUMNS, Column
 from vmqtui.columns.arrange import SYNTAX
@@ -38,8 +38,8 @@ class TextDialog(Dialog[None]):
         Binding("escape,q,enter,question_mark", "dismiss", "Close", show=False),
         Binding("down,j", "scroll(1)", "Down", show=False),
         Binding("up,k", "scroll(-1)", "Up", show=False),
-        Binding("pagedown,space", "scroll(10)", "Page down", show=False),
-        Binding("pageup", "scroll(-10)", "Page up", show=False),
+        Binding("pagedown,space", "page(1)", "Page down", show=False),
+        Binding("pageup", "page(-1)", "Page up", show=False),
         Binding("home,g", "scroll(-1000000)", "First", show=False),
         Binding("end,G", "scroll(1000000)", "Last", show=False),
     ]
@@ -64,6 +64,10 @@ class TextDialog(Dialog[None]):
     def action_scroll(self, lines: int) -> None:
         """Scroll down by ``lines`` (up if negative)."""
         self._box.scroll_relative(y=lines, animate=False)
+
+    def action_page(self, pages: int) -> None:
+        """Scroll down by ``pages`` of the visible lines (up if negative)."""
+        self.action_scroll(pages * self._box.scrollable_content_region.height)
 
     def on_click(self, event: events.Click) -> None:
         if event.widget is self:
@@ -106,13 +110,11 @@ def help_text(
     measured host, how each column is known by its ``counters``, and those that are ``unknown``."""
     style = palette.style
     sources = sources_of(COLUMNS[table], counters)
-    parts: list[Text | Table] = []
+    actions = tuple(in_groups(actions))
     here = _offered_in(view, actions)
     palette_key = next((first_key(one) for one in actions if one.id == "command_palette"), "")
     without_key = f"{palette_key} palette".lstrip()
-    for group in dict.fromkeys(action.group for action in here):
-        parts += [Text(group, style("title")), _actions(here, group, palette, without_key), Text()]
-    parts += [
+    parts: list[Text | Table] = [
         Text("Moving", style("title")),
         _actions((*CURSOR, *(action for action in MATRIX if action.applies(view))), "Cursor", palette),
         Text(
@@ -120,6 +122,10 @@ def help_text(
             style("dim"),
         ),
         Text(),
+    ]
+    for group in dict.fromkeys(action.group for action in here):
+        parts += [Text(group, style("title")), _actions(here, group, palette, without_key), Text()]
+    parts += [
         Text("In a search", style("title")),
         _grid((Text(term, style("accent")), Text(what, style("dim"))) for term, what in SYNTAX),
         Text("A column goes by the name in the second place below, or the beginning of it.", style("dim")),
