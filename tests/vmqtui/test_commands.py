@@ -1,5 +1,8 @@
 """The command line: what is typed, completed and run."""
 
+import re
+from pathlib import Path
+
 import pytest
 from textual.pilot import Pilot
 from textual.widgets import Input
@@ -10,8 +13,11 @@ from tests.vmqtui.scripted import live_link, play
 from vmqtui.actions import ACTIONS
 from vmqtui.actions.commands import COMMAND_LIMIT, arguments, completions, names_of, read_command
 from vmqtui.app import VmqApp
+from vmqtui.columns import COLUMNS
+from vmqtui.columns.arrange import parse
 from vmqtui.testing import until
-from vmqtui.widgets.bars import COMMANDS_KEPT, CommandBar
+from vmqtui.theme import load_themes
+from vmqtui.widgets.bars import COMMANDS_KEPT, CommandBar, FilterBar
 
 
 def read(text: str) -> tuple[str, list[str]]:
@@ -71,6 +77,42 @@ def test_every_action_has_a_name_of_its_own() -> None:
     for action in ACTIONS:
         for name in names_of(action):
             assert read(name)[0] == action.id
+
+
+def checked(example: str) -> None:
+    """Read an example of a command; a search in it must fit some table."""
+    action, given = read(example)
+    if action == "search_rows":
+        assert fits_a_table(given[0]), example
+    if action == "next_theme":
+        assert given[0] in load_themes()[0], example
+
+
+def fits_a_table(search: str) -> bool:
+    return any(not parse(search, columns).problem for columns in COLUMNS.values())
+
+
+async def test_examples_in_empty_lines_are_what_the_lines_take(dashboard: Running) -> None:
+    async with dashboard() as (app, _, _):
+        commands, searches = (
+            app.query_one(bar).query_one(Input).placeholder.split(", ") for bar in (CommandBar, FilterBar)
+        )
+    assert len(commands) > 2
+    for example in commands:
+        checked(example)
+    assert all(map(fits_a_table, searches))
+
+
+def test_examples_of_commands_in_help_and_docs_are_commands() -> None:
+    docs = Path(__file__).parents[2] / "docs"
+    pages = [*docs.glob("*.md"), docs.parent / "README.md"]
+    examples = [one for page in pages for one in re.findall(r"`:([a-z][^`]*)`", page.read_text("utf-8"))]
+    help_ = next(action.help for action in ACTIONS if action.id == "command_line")
+    in_help = re.findall(r"\(([^)]+)\)", help_)
+    assert in_help
+    assert len(examples) > 5
+    for example in (*examples, *in_help):
+        checked(example)
 
 
 def test_commands_of_the_command_line_are_the_same_words_here() -> None:

@@ -191,7 +191,7 @@ class CommandBar(InputBar):
         super().__init__(
             "command",
             ":",
-            "move web-01 3, view queues, theme mono, filter drops>0",
+            "move web-01 3, view queues, theme mono, search drops>0",
             COMMAND_LIMIT,
             _Completing(complete),
         )
