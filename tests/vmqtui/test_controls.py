@@ -2,13 +2,14 @@
 
 import pytest
 from textual.pilot import Pilot
-from textual.widgets import Input
+from textual.widgets import Button, Input
 
 from tests.vmqtui.conftest import Running, screen_text
 from tests.vmqtui.dialogs import closed, flowing, notes, opened, shown, type_into
 from tests.vmqtui.scripted import live_link, make_config, make_stats, with_queue
 from vmqtui.app import VmqApp
 from vmqtui.dialogs.request import RequestDialog
+from vmqtui.tasks.task import Field, Task
 
 
 async def test_move_queue_is_two_keystrokes_and_a_processor(dashboard: Running) -> None:
@@ -22,6 +23,41 @@ async def test_move_queue_is_two_keystrokes_and_a_processor(dashboard: Running) 
         await closed(pilot, app)
         assert link.asked == [("hv01", "set_queue_parameters", {"adapter": "nic0", "queue_id": 1, "cpu": 7})]
         assert "move queue 1 (web-01) from 0:2 to 0:7" in notes(app)
+
+
+@pytest.mark.parametrize("keys", [("2", "down", "m"), ("2", "down", "i", "i", "m")], ids=["one", "marked"])
+async def test_move_to_where_it_is_stays_open_and_says_that_nothing_moves(
+    dashboard: Running, keys: tuple[str, ...]
+) -> None:
+    async with dashboard() as (app, pilot, link):
+        await pilot.press(*keys)
+        await shown(pilot, app, "Move", "served there now")
+        await pilot.press("enter")
+        await shown(pilot, app, "there is nothing to move; choose another processor")
+        link.publish("hv01", stats=make_stats(12))
+        app.draw_now()
+        await pilot.pause()
+        assert "there is nothing to move" in flowing(app)
+        await pilot.press("end")
+        await shown(pilot, app, "0:7, now at")
+        assert "there is nothing to move" not in flowing(app)
+        assert link.asked == []
+
+
+@pytest.mark.parametrize(
+    ("key", "button"),
+    [("m", "Move (⏎)"), ("f", "Set filter (⏎)"), ("n", "Allocate (⏎)"), ("d", "Free queue (y)")],
+)
+async def test_button_names_the_key_that_does_it(dashboard: Running, key: str, button: str) -> None:
+    async with dashboard() as (app, pilot, _):
+        await pilot.press("2", "down", key)
+        await opened(pilot, app)
+        assert str(app.screen.query_one("#do", Button).label) == button
+
+
+def test_button_over_a_text_of_several_lines_names_no_key() -> None:
+    text = Field("text", "", str, several_lines=True)
+    assert Task("", "", "Set traffic", lambda values: (), [text]).button == "Set traffic"
 
 
 @pytest.mark.slow
@@ -40,15 +76,6 @@ async def test_refused_move_stays_open_with_its_words_and_status(dashboard: Runn
         await pilot.press("up", "enter")
         await closed(pilot, app)
         assert [params["cpu"] for _, _, params in link.asked] == [7, 6]
-
-
-async def test_moving_a_queue_to_where_it_is_asks_nothing(dashboard: Running) -> None:
-    async with dashboard() as (app, pilot, link):
-        await pilot.press("2", "down", "m")
-        await opened(pilot, app)
-        await pilot.press("enter")
-        await closed(pilot, app)
-        assert link.asked == []
 
 
 async def test_waiting_is_shown_until_answered(dashboard: Running) -> None:

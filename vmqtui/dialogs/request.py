@@ -173,13 +173,15 @@ class RequestDialog(Dialog[None]):
         """Whether a batch ended with rows that are not done: it shows its result and sends nothing more."""
         self._reviewed: tuple[Sequence[Row], str] | None = None
         """The rows and the value that were reviewed when it was last drawn."""
+        self._submitted: str | None = None
+        """The value that was submitted last; its sentence stays while the rows change."""
         self._rows = next((RowField(one, one.rows) for one in task.fields if one.rows is not None), None)
         self._lines_of_form = [
             FieldLine(field) if field.rows is None or self._rows is None else self._rows
             for field in task.fields
         ]
         self._answer = Static("", id="answer")
-        self._do = Button(Text(task.verb), id="do", compact=True)
+        self._do = Button(Text(task.button), id="do", compact=True)
         self.cancel: Button = Button("Cancel", id="cancel", compact=True)
 
     def compose(self) -> ComposeResult:
@@ -213,7 +215,7 @@ class RequestDialog(Dialog[None]):
         if now == self._reviewed or self.ended or self.submission.under_way or self.refused or self._over:
             return
         self._reviewed = now
-        self._review()
+        self._review(submitted=self._rows.text == self._submitted)
 
     def on_key(self, event: events.Key) -> None:
         if self.asked.destructive and event.key == "y" and not self.asked.fields:
@@ -230,6 +232,8 @@ class RequestDialog(Dialog[None]):
         self.check()
 
     def on_live_table_moved(self, event: LiveTable.Moved) -> None:
+        if self._rows is not None and self._rows.text != self._submitted:
+            self._submitted = None
         if not self.submission.under_way:
             self.check()
 
@@ -268,14 +272,8 @@ class RequestDialog(Dialog[None]):
             self.call_later(self._rows.action_cursor, step)  # after the rows are shown
 
     def action_take_row(self) -> None:
-        """Submit the row under the cursor; if it is the present value, close the dialog."""
-        self.call_later(self._take_row)
-
-    def _take_row(self) -> None:
-        if self._rows is not None and self._rows.text == self._rows.field.value:
-            self.action_close()
-        else:
-            self.submit()
+        """Submit the row under the cursor."""
+        self.call_later(self.submit)
 
     def action_close(self) -> None:
         """Close the dialog; its remaining requests continue. A batch that is being sent stops first."""
@@ -349,7 +347,7 @@ class RequestDialog(Dialog[None]):
             return (), str(error)
         except NdisError as error:
             return (), in_words(error.status, error.message)
-        return steps, "" if steps or not submitted else "nothing is changed yet"
+        return steps, "" if steps or not submitted else self.asked.unchanged
 
     def say(self, words: str, role: str, others: Sequence[str] = ()) -> None:
         """Show the completed steps under the fields, then a sentence, and others below it."""
@@ -369,6 +367,8 @@ class RequestDialog(Dialog[None]):
 
     def submit(self) -> None:
         """Send the requests, unless a value is invalid or they are being sent."""
+        if self._rows is not None:
+            self._submitted = self._rows.text
         if not self.submission.under_way and (steps := self.check(submitted=True)):
             self._do.disabled = True
             self.preview.clear()

@@ -40,7 +40,7 @@ def apply_fix(finding: Finding, snapshot: Snapshot) -> Task | str:
     return Task(
         f"Fix: {printable(finding.rule)}",
         "\n".join([f"{printable(finding.fix)}:", *listed, _effect(finding)]),
-        "Apply (y)" if lasting else "Apply (⏎)",
+        "Apply",
         lambda values: steps,
         destructive=lasting,
         fixes=finding.rule,

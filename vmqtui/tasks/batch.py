@@ -103,10 +103,11 @@ def move_marked(marked: Marked, now: Now) -> Task:
     return Task(
         f"Move {counted(len(marked), 'marked queue')}",
         f"{_names(marked, now().queues)}. Choose the processor that shall serve them.",
-        "Move (⏎)",
+        "Move",
         plan,
         [Field("cpu", "", lambda text: int(text) if text else None, here, rows=rows)],
         remark=remark,
+        unchanged="they are served there now: there is nothing to move; choose another processor",
     )
 
 
@@ -119,7 +120,7 @@ def _load_after(marked: Marked, snapshot: Snapshot, cpu: int | None) -> str:
     moving = [row for row in queues if row.cpu != target.cpu]
     there = f"{target.processor}, now at {percent(target.load)} with {counted(len(target.queues), 'queue')}"
     if not moving:
-        return f"{there}: they are served there now"
+        return f"{there}: they are served there now, nothing to move"
     after = load_with(snapshot, moving, target)
     already = (
         f"; {counted(len(queues) - len(moving), 'is', 'are')} there already"
@@ -203,7 +204,7 @@ def free_marked(marked: Marked, now: Now) -> Task:
     return Task(
         f"Free {counted(len(marked), 'marked queue')}",
         f"Free {_names(marked, now().queues)}?{filters} This can't be taken back.",
-        "Free queues (y)",
+        "Free queues",
         lambda values: _steps(marked, lambda: now().queues, free),
         destructive=True,
     )
@@ -221,7 +222,7 @@ def clear_queues(marked: Marked, now: Now) -> Task:
         f"Clear filters of {counted(len(marked), 'marked queue')}",
         f"Clear {counted(count, 'filter')} of {_names(marked, now().queues)}? A queue without a filter "
         "pauses and discards what it holds.",
-        "Clear filters (y)",
+        "Clear filters",
         lambda values: _steps(marked, lambda: now().queues, clear),
         destructive=True,
     )
@@ -237,7 +238,7 @@ def clear_marked(marked: Marked, now: Now) -> Task:
     return Task(
         f"Clear {counted(len(marked), 'marked filter')}",
         f"Clear {_names(marked, now().filters)}? A queue without a filter pauses and discards what it holds.",
-        "Clear filters (y)",
+        "Clear filters",
         lambda values: _steps(marked, lambda: now().filters, clear),
         destructive=True,
     )
@@ -270,7 +271,7 @@ def change_vms(marked: Marked, now: Now, verb: Verb) -> Task:
         f"{does} the VMs of {counted(len(marked), 'marked queue')}",
         f"{does} the VMs of {_names(marked, now().queues)}{'?' if lasting else ':'} of each, {VERBS[verb]}."
         + (" What was in flight to them is discarded; this can't be taken back." if lasting else ""),
-        does + (" VMs (y)" if lasting else " VMs"),
+        does + " VMs",
         plan,
         destructive=lasting,
     )

@@ -137,7 +137,7 @@ def clear_filter(row: FilterView, queue: QueueView | None) -> Task:
         "Clear a filter",
         f"Clear {what} of queue {row.queue_id} ({printable(row.label)})?"
         + (" It is the queue's last: the queue pauses and discards what it holds." if last else ""),
-        "Clear filter (y)",
+        "Clear filter",
         lambda values: [clear_row(row, queue)],
         destructive=True,
     )

@@ -218,7 +218,7 @@ def change_vm(vm: Vm, verb: Verb) -> Task:
         f"{verb.capitalize()} {name} ({vm.words}) of {printable(vm.adapter)}{'?' if lasting else ':'}"
         f" {VERBS[verb]}."
         + (" What was in flight to it is discarded; this can't be taken back." if lasting else ""),
-        f"{verb.capitalize()} VM{' (y)' if lasting else ''}",
+        f"{verb.capitalize()} VM",
         lambda values: [vm_step(vm, verb)],
         destructive=lasting,
     )

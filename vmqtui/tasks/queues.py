@@ -13,7 +13,13 @@ from vmqtui.printable import printable
 from vmqtui.state.placement import Forecast, forecast
 from vmqtui.state.rows import Row
 from vmqtui.state.snapshot import Snapshot
-from vmqtui.tasks.filters import clear_step, filter_of, filter_params, known_addresses, vlan_field
+from vmqtui.tasks.filters import (
+    clear_step,
+    filter_of,
+    filter_params,
+    known_addresses,
+    vlan_field,
+)
 from vmqtui.tasks.foresight import buffers_of_new, taken_by_new
 from vmqtui.tasks.host_changes import vms_of
 from vmqtui.tasks.task import (
@@ -62,7 +68,7 @@ def choose_processor(row: QueueView, now: Callable[[], Snapshot], first: int | N
 
     def remark(values: Values) -> str:
         if values["cpu"] == row.cpu:
-            return "it is served there now"
+            return "it is served there now, nothing to move"
         found = None if values["cpu"] is None else forecast(now(), row, values["cpu"])
         if found is None:
             return ""
@@ -80,10 +86,11 @@ def choose_processor(row: QueueView, now: Callable[[], Snapshot], first: int | N
         f"Move {called(row)}{of}",
         f"Now on processor {printable(str(row.processor))}, {compact(row.pps)} pkt/s."
         " Choose the one that shall serve it; no frame is lost or reordered.",
-        "Move (⏎)",
+        "Move",
         plan,
         [Field("cpu", "", lambda text: int(text) if text else None, str(row.cpu), rows=rows)],
         remark=remark,
+        unchanged="it is served there now: there is nothing to move; choose another processor",
     )
 
 
@@ -99,7 +106,7 @@ def move_to(proposal: Forecast) -> Task:
         f"Move {called(queue)}",
         f"{source.processor} at {percent(source.before)} → about {percent(source.after)}, "
         f"{target.processor} at {percent(target.before)} → about {percent(target.after)}.",
-        "Move (⏎)",
+        "Move",
         lambda values: [move_queue(queue, target.cpu)],
     )
 
@@ -200,7 +207,7 @@ def free_queue(row: QueueView) -> Task:
         "Free a queue",
         f"Free {called(row)} of {printable(row.adapter)}?{filters}"
         f"{LEAVES if count and row.state == 'running' else ''}{held}",
-        "Free queue (y)",
+        "Free queue",
         lambda values: free_steps(row),
         destructive=True,
     )

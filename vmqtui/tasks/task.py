@@ -124,6 +124,15 @@ class Task:
     """Returns a sentence on valid values, from the current state."""
     fixes: str | None = None
     """The rule of the finding whose fix it is."""
+    unchanged: str = "nothing is changed yet"
+    """The sentence on values that change nothing, once they are submitted."""
+
+    @property
+    def button(self) -> str:
+        """The words on its button: the verb and the key that does it; several lines of text take Enter."""
+        if any(field.several_lines for field in self.fields):
+            return self.verb
+        return f"{self.verb} ({'y' if self.destructive and not self.fields else '⏎'})"
 
 
 @dataclass(frozen=True)

@@ -314,7 +314,7 @@ def undo(
     return Task(
         "Make the last change again" if again else "Undo the last change",
         f"{done} {'To make it again' if again else 'To take it back'}: {takes}.{stays}{then}",
-        f"{verb} ({'y' if known else '⏎'})",
+        verb,
         plan,
         destructive=bool(known),
         warning=f"Changed by others since: {several(known, 6)}." if known else "",
