@@ -244,7 +244,10 @@ class Controls(Screen[None]):
     def action_set_filter(self, mac: str = "", vlan: str = "") -> None:
         """Steer a MAC and VLAN to the queue."""
         if (queue := self._queue()) is not None:
-            known = filters.known_addresses(self._model.snapshot, queue.adapter)
+            now = self._model.snapshot
+            known = filters.known_addresses(now, queue.adapter)
+            if not mac:
+                mac, vlan = filters.own_address(now, queue.adapter, queue.vm or "")
             self._ask_about(queue, filters.set_filter(queue, known, mac, vlan))
 
     def _ask_clear(self, row: FilterView) -> None:

@@ -6,7 +6,7 @@ from textual.widgets import Button, Input
 
 from tests.vmqtui.conftest import Running, screen_text
 from tests.vmqtui.dialogs import closed, flowing, notes, opened, shown, type_into
-from tests.vmqtui.scripted import live_link, make_config, make_stats, with_queue
+from tests.vmqtui.scripted import live_link, mac, make_config, make_stats, with_queue
 from vmqtui.app import VmqApp
 from vmqtui.dialogs.request import RequestDialog
 from vmqtui.tasks.task import Field, Task
@@ -242,6 +242,75 @@ async def fill_new_queue(pilot: Pilot[None], app: VmqApp) -> None:
     for key, text in (("vm", "app-01"), ("cpu", "0:7"), ("buffers", "1,024"), ("vlan", "10")):
         await type_into(pilot, app, key, text)
     await type_into(pilot, app, "mac", "00:15:5d:00:10:01")
+
+
+def filled_in(app: VmqApp) -> tuple[str, str]:
+    """The MAC and the VLAN in the fields of a dialog."""
+    mac_, vlan = (app.screen.query_one(f"#field-{key}", Input).value for key in ("mac", "vlan"))
+    return mac_, vlan
+
+
+async def test_new_queue_has_mac_and_vlan_of_the_vms_port_without_a_queue(dashboard: Running) -> None:
+    async with dashboard() as (app, pilot, link):
+        await pilot.press("2", "n")
+        await opened(pilot, app)
+        for vm, addresses in (
+            ("app-01", (mac(0x1001), "10")),
+            ("app-012", ("", "")),
+            ("test-01", (mac(0x1002), "untagged")),
+        ):
+            await type_into(pilot, app, "vm", vm)
+            assert filled_in(app) == addresses
+        await shown(pilot, app, f"it would take frames to {mac(0x1002)}")
+        await type_into(pilot, app, "mac", "")
+        await type_into(pilot, app, "vm", "app-01")
+        assert filled_in(app) == ("", "untagged")
+        await shown(
+            pilot,
+            app,
+            "△ without a MAC it would be paused and take no frame until f sets a filter; it would have 512",
+        )
+        assert link.asked == []
+
+
+@pytest.mark.parametrize(
+    ("vm", "words"),
+    [
+        ("new-01", "no port of nic0 has a VM of this name"),
+        ("web-01", "its ports on nic0 have queues already"),
+    ],
+)
+async def test_new_queue_says_why_it_proposes_no_address(dashboard: Running, vm: str, words: str) -> None:
+    async with dashboard() as (app, pilot, _):
+        await pilot.press("2", "n")
+        await opened(pilot, app)
+        await type_into(pilot, app, "vm", vm)
+        await shown(pilot, app, words)
+        assert filled_in(app) == ("", "")
+
+
+async def test_address_under_the_cursor_stays_when_another_vm_is_typed(dashboard: Running) -> None:
+    async with dashboard() as (app, pilot, _):
+        await pilot.press("6", "n")
+        await opened(pilot, app)
+        before = filled_in(app)
+        await type_into(pilot, app, "vm", "test-01")
+        assert filled_in(app) == before != (mac(0x1002), "untagged")
+
+
+async def test_filter_begins_with_the_address_of_the_queues_own_vm(dashboard: Running) -> None:
+    async with dashboard() as (app, pilot, link):
+        link.publish("hv01", config=with_queue(make_config(), 1, vm="app-01"), stats=make_stats(12))
+        app.draw_now()
+        await pilot.press("2", "down", "f")
+        await opened(pilot, app)
+        assert filled_in(app) == (mac(0x1001), "10")
+        await pilot.press("escape")
+        await closed(pilot, app)
+        await pilot.press("down", "f")
+        await opened(pilot, app)
+        assert filled_in(app) == ("", "")
+        assert "00:15:5d" not in app.screen.query_one("#field-mac", Input).placeholder
 
 
 @pytest.mark.slow

@@ -173,6 +173,8 @@ class RequestDialog(Dialog[None]):
         """Whether a batch ended with rows that are not done: it shows its result and sends nothing more."""
         self._reviewed: tuple[Sequence[Row], str] | None = None
         """The rows and the value that were reviewed when it was last drawn."""
+        self._filled_in: Mapping[str, str] = {}
+        """The texts that were filled in as the task proposed, by the keys of fields."""
         self._submitted: str | None = None
         """The value that was submitted last; its sentence stays while the rows change."""
         self._rows = next((RowField(one, one.rows) for one in task.fields if one.rows is not None), None)
@@ -223,7 +225,20 @@ class RequestDialog(Dialog[None]):
             self.submit()
 
     def on_input_changed(self, event: Input.Changed) -> None:
+        self._fill_in()
         self.check()
+
+    def _fill_in(self) -> None:
+        """Write what the task proposes, unless the user has edited one of its fields."""
+        if self.asked.proposed is None or self.submission.under_way or self.submission.done:
+            return
+        lines = {line.field.key: line for line in self._lines_of_form}
+        proposed = self.asked.proposed({key: line.text for key, line in lines.items()})
+        if all(lines[key].text == self._filled_in.get(key, "") for key in proposed):
+            self._filled_in = proposed
+            for key, text in proposed.items():
+                if isinstance(editor := lines[key].editor, Input):
+                    editor.value = text
 
     def on_text_area_changed(self, event: TextArea.Changed) -> None:
         self.check()

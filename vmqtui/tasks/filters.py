@@ -43,9 +43,29 @@ def known_addresses(snapshot: Snapshot, adapter: str) -> Addresses:
     return Addresses(list(dict.fromkeys(mac for mac, _ in pairs)), list(vlans))
 
 
+def own_address(snapshot: Snapshot, adapter: str, vm: str) -> tuple[str, str]:
+    """Return MAC and VLAN, as typed, of the VM's port without a queue that gets the most frames; "" if it has
+    none."""
+    rates = {(one.mac, one.vlan): one.pps or 0.0 for one in snapshot.top if one.adapter == adapter}
+    ports = [
+        (one.config.mac, one.config.vlan)
+        for one in snapshot.ports
+        if one.adapter == adapter and one.config.vm == vm and one.queue is None
+    ]
+    if not vm or not ports:
+        return "", ""
+    mac, vlan = max(ports, key=lambda port: rates.get(port, 0.0))
+    return mac, vlan_typed(vlan)
+
+
+def vlan_typed(vlan: Vlan) -> str:
+    """A VLAN test as it is typed."""
+    return "" if vlan is None else str(vlan)
+
+
 def mac_field(value: str = "", known: Sequence[str] = ()) -> Field:
     """The field for the MAC of a new filter."""
-    return Field("mac", "MAC", normal_mac, value, hint="00:15:5d:00:00:01", known=known)
+    return Field("mac", "MAC", normal_mac, value, hint="six bytes in hex, between colons", known=known)
 
 
 def vlan_field(settings: AdapterConfig | None, value: str = "", known: Sequence[str] = ()) -> Field:

@@ -103,6 +103,14 @@ def _named(queue: QueueConfig) -> str:
     return f"queue {queue.queue_id} ({printable(queue.vm or queue.name)})"
 
 
+def without_filter(buffers: Foreseen | None) -> Foreseen:
+    """The effect of completing a new queue that has no filter; ``buffers`` is that on its buffers."""
+    more = f"; {buffers.words}" if buffers is not None else ""
+    return Foreseen(
+        f"without a MAC it would be paused and take no frame until f sets a filter{more}", fits=False
+    )
+
+
 def buffers_of_new(snapshot: Snapshot, adapter: str, asked: int) -> Foreseen | None:
     """The number of unallocated receive buffers that a new queue would get; None if unknown."""
     known = next((one for one in snapshot.adapters if one.adapter == adapter), None)

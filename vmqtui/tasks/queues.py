@@ -1,6 +1,6 @@
 """Tasks that allocate, complete, move, change and free queues."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from engine.counted import counted
@@ -18,9 +18,11 @@ from vmqtui.tasks.filters import (
     filter_of,
     filter_params,
     known_addresses,
+    own_address,
     vlan_field,
+    vlan_typed,
 )
-from vmqtui.tasks.foresight import buffers_of_new, taken_by_new
+from vmqtui.tasks.foresight import buffers_of_new, taken_by_new, without_filter
 from vmqtui.tasks.host_changes import vms_of
 from vmqtui.tasks.task import (
     Answers,
@@ -223,6 +225,7 @@ def new_queue(settings: AdapterConfig, now: Callable[[], Snapshot], port: PortCo
     """Allocate a queue, set its filter if the user enters one, and complete it.
 
     The defaults of the fields: VM, MAC and VLAN of ``port``, if given, and the least loaded processor.
+    MAC and VLAN follow the VM that the user enters, if it has a port without a queue.
     ``now`` returns the newest snapshot.
     """
     cpus, cpu, known = len(now().index.cpus), coolest(now()), known_addresses(now(), settings.name)
@@ -245,8 +248,20 @@ def new_queue(settings: AdapterConfig, now: Callable[[], Snapshot], port: PortCo
             "empty: allocate without a filter",
             known=known.macs,
         ),
-        vlan_field(settings, "" if port is None or port.vlan is None else str(port.vlan), known.vlans),
+        vlan_field(settings, vlan_typed(port.vlan if port else None), known.vlans),
     ]
+
+    def proposed(texts: Mapping[str, str]) -> dict[str, str]:
+        mac, vlan = own_address(now(), settings.name, texts["vm"])
+        return {"mac": mac, "vlan": vlan}
+
+    def remark(values: Values) -> str:
+        name = printable(settings.name)
+        ports = [one for one in now().ports if (one.adapter, one.config.vm) == (settings.name, values["vm"])]
+        if not ports:
+            return f"no port of {name} has a VM of this name"
+        return "" if any(one.queue is None for one in ports) else f"its ports on {name} have queues already"
+
     allocated = tuple(field.key for field in fields if field.key not in ("mac", "vlan"))
 
     def plan(values: Values) -> Sequence[Step]:
@@ -273,13 +288,14 @@ def new_queue(settings: AdapterConfig, now: Callable[[], Snapshot], port: PortCo
         if values["mac"] is not None:
             foreseen = taken_by_new(now(), settings.name, values["mac"], values["vlan"])
             steps.append(_filter_of_new(settings.name, values, name, foreseen))
+        effect = buffers_of_new(now(), settings.name, values["buffers"])
         steps.append(
             Step(
                 "complete",
                 f"complete {printable(name)}",
                 "complete_allocation",
                 lambda answers: {"adapter": settings.name, "queue_ids": [_queue_id(answers)]},
-                foreseen=buffers_of_new(now(), settings.name, values["buffers"]),
+                foreseen=without_filter(effect) if values["mac"] is None else effect,
             )
         )
         return steps
@@ -290,6 +306,8 @@ def new_queue(settings: AdapterConfig, now: Callable[[], Snapshot], port: PortCo
         "Allocate",
         plan,
         fields,
+        remark=remark,
+        proposed=proposed,
     )
 
 

@@ -3,7 +3,7 @@
 A check converts typed text to the value to send, by the engine's rules, or raises ValueError with a sentence.
 """
 
-from collections.abc import Callable, Hashable, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, NamedTuple
@@ -122,6 +122,8 @@ class Task:
     """A sentence that the user must see before confirming."""
     remark: Callable[[Values], str] | None = None
     """Returns a sentence on valid values, from the current state."""
+    proposed: Callable[[Mapping[str, str]], Mapping[str, str]] | None = None
+    """Returns texts for some fields from those of all; filled in as long as no such field is edited."""
     fixes: str | None = None
     """The rule of the finding whose fix it is."""
     unchanged: str = "nothing is changed yet"
