@@ -275,7 +275,7 @@ PROGRAM: tuple[Action, ...] = (
         "export_csv",
         "w",
         "Write table, CSV",
-        "Write the table with the focus, as searched and sorted, in all its columns, into a file.",
+        "Write the table with the focus, as searched and sorted, in all columns not left out by choice.",
         "Files",
         call="export('csv')",
         writes=True,
