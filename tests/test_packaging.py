@@ -9,6 +9,8 @@ from pathlib import Path
 import pytest
 
 from engine import __version__
+from vmqtui.cli.frames import SourceOptions
+from vmqtui.cli.tied import TiedAgent, TiedEngine, arguments, read
 
 ROOT = Path(__file__).parent.parent
 
@@ -107,3 +109,29 @@ def test_what_a_start_waits_for_reads_no_command_line(arguments: list[str], stat
     imported = {line.rpartition("|")[2].strip() for line in done.stderr.splitlines()}
     assert "vmqtui.cli.tied" in imported
     assert not {"vmqtui.cli.program", "pydantic"} & imported
+
+
+def test_a_dashboards_engine_gets_its_options_whatever_bytes_a_files_name_has() -> None:
+    source = SourceOptions(scenario=Path(os.fsdecode(b"a\xff'\".toml")), interface="eth0", loop=True)
+    for tied in (TiedEngine(source, 0.5, "json", 3.0), TiedAgent(["eth0", "é"], 2.0, True)):
+        command, sign, options = arguments(tied)
+        assert (command, sign) == (tied.command, "--tied")
+        assert options.isascii()
+        assert read(type(tied), options) == tied
+
+
+def test_an_engine_whose_dashboard_is_gone_before_it_starts_ends_without_a_word() -> None:
+    kept, given = os.pipe()
+    os.close(kept)
+    with subprocess.Popen(
+        [sys.executable, "-m", "vmqtui", *arguments(TiedEngine())],
+        cwd=ROOT,
+        stdin=subprocess.PIPE,
+        stdout=given,
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as tied:
+        os.close(given)
+        assert tied.stderr is not None
+        said = [line for line in tied.stderr if not line.startswith(("compiling", "starting"))]
+        assert (tied.wait(), said) == (0, [])

@@ -127,9 +127,6 @@ class VmqApp(App[None]):
         use_thresholds(self.preferences.thresholds)
         use_trends(self.preferences.trends or _fitting_trends())
         kept.put_into(self.model.choices, self.preferences)
-        self._searches = kept.searches
-        """Searches of an earlier start that wait for their host; None once they hold."""
-        self._has_read = False
         self._link = link
         self._writes_files = writes_files
         self._told_unkept = False
@@ -161,20 +158,17 @@ class VmqApp(App[None]):
         if self._plays:
             self.set_interval(DRAW_PERIOD, self._play_on)
 
-    def _search_again(self) -> None:
-        """With the first reading, search as at the end of the last run if it is of the same host; tell it."""
-        snapshot, waiting = self.model.snapshot, self._searches
-        if self._has_read or snapshot.stats is None:
+    def _tell_searches(self) -> None:
+        """Tell with the first reading of a host which searches it had before: they hide rows."""
+        choices = self.model.choices
+        if not choices.brought_back or self.model.snapshot.stats is None:
             return
-        self._has_read = True
-        if waiting is None or waiting.host != snapshot.host:
-            return
-        self._searches = None
-        told = []
-        for place, text in waiting.tables.items():
-            if not self.model.choices.of(place).filter:
-                self.model.choices.change(place, filter=text)
-                told.append(f"{TITLES[place.partition('-')[0]]} /{text}")
+        told = [
+            f"{TITLES[place.partition('-')[0]]} /{text}"
+            for place, text in choices.brought_back.items()
+            if choices.of(place).filter == text
+        ]
+        choices.brought_back = {}
         if told:
             self.notify(printable(f"searches of last time: {', '.join(told)}; Esc drops one"), markup=False)
 
@@ -186,9 +180,7 @@ class VmqApp(App[None]):
 
     @property
     def _choices(self) -> Kept:
-        return kept_of(
-            self.model.choices, self._theme_chosen, self.preferences, self.model.host, self._searches
-        )
+        return kept_of(self.model.choices, self._theme_chosen, self.preferences)
 
     async def _write_choices(self) -> None:
         why = await self.keep_choices()
@@ -210,7 +202,7 @@ class VmqApp(App[None]):
     def _changed(self) -> None:
         """Read new messages immediately; schedule a drawing ``DRAW_PERIOD`` after the last one."""
         self.model.take()
-        self._search_again()
+        self._tell_searches()
         self._catch_up()
         if not self._draw_due and self.is_running:
             self._draw_due = True

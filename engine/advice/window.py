@@ -152,7 +152,8 @@ class AdviceWindow:
                 continue
             known = self._seen.get(one.identity)
             if known is None:
-                self._seen[one.identity] = _Seen(one)
+                known = self._seen[one.identity] = _Seen(one)
+                known.count(self._stretches)
             else:
                 known.join(one, their_begin_ns, advice.sim_time_ns)
         self._began_ns = min(self._began_ns, their_begin_ns)
@@ -211,9 +212,8 @@ class _Seen:
         self._first_ns = finding.first_seen_ns
         self.latest = self._worst = finding
         self._lost: deque[tuple[int, int]] = deque()
-        self._absences: deque[tuple[int, int]] = (
-            deque()
-        )  # when it was seen again, and for how long it was not
+        # When it was seen again, and for how long it was not.
+        self._absences: list[tuple[int, int]] = []
         self._stretch = self._streak = 0
         self._note(finding)
         self._note_absence(finding)
@@ -262,13 +262,13 @@ class _Seen:
     def _note_absence(self, theirs: Finding) -> None:
         """Record the longest absence that another reader saw."""
         if theirs.recurs_ns:
-            self._absences.appendleft((theirs.last_seen_ns, theirs.recurs_ns))
+            self._absences.append((theirs.last_seen_ns, theirs.recurs_ns))
 
     def forget(self, since_ns: int) -> None:
         """Drop the losses and absences before the window."""
-        for past in (self._lost, self._absences):
-            while past and past[0][0] <= since_ns:
-                past.popleft()
+        while self._lost and self._lost[0][0] <= since_ns:
+            self._lost.popleft()
+        self._absences = [one for one in self._absences if one[0] > since_ns]
 
     @property
     def _lost_frames(self) -> int:

@@ -257,15 +257,19 @@ class Engine(EngineApi):
             adapters=[one.name for one in self.scenario.adapter],
         )
 
-    def _build(self) -> LiveLoop:
-        """Build kernels, source and machine. It blocks, so it runs in a thread."""
-        self._engine_log.cleared(leftovers.clear())
-        needed = of_engine(
+    @property
+    def _kernels(self) -> Sequence[str]:
+        """The modules of the kernels that its frames need."""
+        return of_engine(
             capture=self._override.capture is not None,
             interface=self._override.interface is not None,
             teams=bool(self.scenario.team),
         )
-        prepare(self._progress, needed)
+
+    def _build(self) -> LiveLoop:
+        """Build kernels, source and machine. It blocks, so it runs in a thread."""
+        self._engine_log.cleared(leftovers.clear())
+        prepare(self._progress, self._kernels)
         warm_up()
         return self._build_live()
 
@@ -275,7 +279,12 @@ class Engine(EngineApi):
         active = ActiveSource(self.scenario, source)
         try:
             machine = Machine(
-                self.scenario, played, active=active, deadline_s=self._worker_deadline_s, former=former
+                self.scenario,
+                played,
+                active=active,
+                deadline_s=self._worker_deadline_s,
+                former=former,
+                kernels=self._kernels,
             )
         except BaseException:
             active.close()

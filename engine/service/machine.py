@@ -5,7 +5,7 @@ only between two rounds unless stated otherwise.
 """
 
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from typing import Any, Final
 
@@ -14,7 +14,6 @@ import msgspec
 from engine.dataplane.plane import AdapterNeeds, Plane
 from engine.kernels.jit import Kernel
 from engine.kernels.layout import I64, NEVER_NS
-from engine.kernels.prepare import of_engine
 from engine.ndis.effects import (
     Effect,
     Indication,
@@ -55,6 +54,8 @@ class Machine:
     traffic or a link are applied to ``active``. ``deadline_s`` limits the time a worker may take for a round;
     None: no limit. ``former`` is a ``reusable`` machine of the same scenario and deadline: this one takes its
     workers and shared memory over, which is faster than starting them; if that fails, they are still its.
+    ``kernels`` are the modules whose kernels its frames need; None: of all that are imported, of which some
+    may have to be compiled.
     """
 
     def __init__(
@@ -65,10 +66,9 @@ class Machine:
         active: ActiveSource | None = None,
         deadline_s: float | None = None,
         former: "Machine | None" = None,
+        kernels: Sequence[str] | None = None,
     ) -> None:
-        played_back = played is not None
-        # Not during a round; and no others, which may not be compiled yet.
-        Kernel.load_all(of_engine(capture=played_back, interface=played_back, teams=bool(scenario.team)))
+        Kernel.load_all(kernels)  # not during a round
         self.plane: Plane
         self.rounds: Rounds
         self.host = Host(scenario, played)

@@ -9,7 +9,7 @@ import pytest
 from tests.end_to_end.conftest import Here
 from vmqtui.cli.config import own_preferences
 from vmqtui.preferences.file import loads
-from vmqtui.preferences.kept import Kept, KeptColumns, KeptSearches, KeptTable, KeptTheme
+from vmqtui.preferences.kept import Kept, KeptColumns, KeptTable, KeptTheme
 from vmqtui.preferences.model import TableColumns
 
 
@@ -50,7 +50,7 @@ def test_each_value_says_where_it_comes_from(here: Here, file: Path) -> None:
             "queues-table": KeptTable(("pps", True)),
             "events-table": KeptTable(columns=KeptColumns(TableColumns(hide=("cause",)))),
         },
-        searches=KeptSearches("hv01", {"queues-table": "web"}),
+        searches={"hv01": {"queues-table": "web"}},
     )
     beside = file.with_name("config.state.json")
     beside.write_bytes(msgspec.json.encode(kept))
@@ -73,10 +73,10 @@ def test_each_value_says_where_it_comes_from(here: Here, file: Path) -> None:
     assert re.search('^theme = "dark" +# command line$', typed, re.M)
     without = here("config", "show", "--json", "--no-state", VMQTUI_CONFIG=str(file)).document
     assert (without["theme"], without["sources"]["theme"]) == ("light", "configuration")
-    assert (without["state_file"], without["chosen"]) == (None, {"tables": {}, "layout": {}})
+    assert (without["state_file"], without["chosen"]) == (None, {"tables": {}, "layout": {}, "searches": {}})
     document = here("config", "show", "--json", VMQTUI_CONFIG=str(file), VMQTUI_NO_STATE="0").document
     assert document["chosen"]["tables"] == {"queues-table": {"sort": ["pps", True]}}
-    assert document["chosen"]["searches"] == {"host": "hv01", "tables": {"queues-table": "web"}}
+    assert document["chosen"]["searches"] == {"hv01": {"queues-table": "web"}}
     assert document["sources"]["columns.events-table.hide"] == "state"
     assert document["sources"]["keymap.redo"] == "default"
 

@@ -129,21 +129,23 @@ def test_without_any_directory_to_keep_kernels_in_it_says_so_and_runs(tmp_path: 
 
 
 NOT_NEEDED = """
+import asyncio
+import engine.traffic.interface_kernels, engine.traffic.plan_count
 from engine.kernels.jit import Kernel
-from engine.scenario.load import default_scenario
-from engine.service.machine import Machine
-import engine.traffic.capture, engine.traffic.plan_count
-Machine(default_scenario()).close()
-print(*sorted({one._module for one in Kernel._not_loaded}))
+from engine.service.engine import Engine
+async def main():
+    async with Engine():
+        print(*sorted({one._module.rpartition(".")[2] for one in Kernel._not_loaded}))
+asyncio.run(main())
 """
 
 
-def test_a_machine_loads_only_kernels_that_its_frames_need() -> None:
+def test_an_engine_loads_only_kernels_that_its_frames_need() -> None:
     """Others, which modules it imports define, may not be compiled yet: its start would wait for them."""
     done = subprocess.run(
         [sys.executable, "-c", NOT_NEEDED], cwd=ROOT, capture_output=True, text=True, check=True
     )
-    assert done.stdout == "engine.traffic.capture_kernels engine.traffic.plan_kernels\n"
+    assert done.stdout == "capture_kernels interface_kernels plan_kernels\n"
 
 
 def test_each_installation_has_a_cache_of_its_own(tmp_path: Path) -> None:

@@ -22,7 +22,6 @@ from vmqtui.preferences.kept import (
     SCHEMA,
     Kept,
     KeptColumns,
-    KeptSearches,
     KeptTable,
     KeptTheme,
     StateFile,
@@ -30,7 +29,7 @@ from vmqtui.preferences.kept import (
     state_path,
 )
 from vmqtui.preferences.model import PLACES, Preferences, TableColumns
-from vmqtui.state.choices import Choices, Setting
+from vmqtui.state.choices import MOST_HOSTS, Choices, Setting
 from vmqtui.widgets.table import LiveTable
 
 SPAN = Setting("span", (60, 300))
@@ -173,14 +172,14 @@ def test_names_that_this_program_does_not_know_are_left_out(path: Path) -> None:
     layout = {"span": 300, "span.queues": 7, "pane.gone": False, "pane.queues": False, "gone": 1}
     searched = {"queues-table": "web", "filters-table": "\u001b", "gone-table": "web"}
     document = {"schema": SCHEMA, "tables": tables, "layout": layout, "later": 1}
-    file = written(path, document | {"searches": {"host": "hv01", "tables": searched}})
+    file = written(path, document | {"searches": {"hv01": searched, "\u001b": searched, "hv02": {}}})
     assert file.problem == ""
     assert file.kept.tables == {
         "queues-table": KeptTable(("pps", True)),
         "buffers-table": KeptTable(columns=KeptColumns(TableColumns(show=("vm",)))),
     }
     assert file.kept.layout == {"span": 300, "pane.queues": False}
-    assert file.kept.searches == KeptSearches("hv01", {"queues-table": "web"})
+    assert file.kept.searches == {"hv01": {"queues-table": "web"}}
     assert not file.offer(file.kept)
 
 
@@ -189,8 +188,14 @@ def test_all_that_can_be_chosen_fits(path: Path) -> None:
     for place, table in PLACES.items():
         keys = tuple(column.key for column in COLUMNS[table])
         columns[place] = TableColumns(show=keys)
-        choices.change(place, sort=(keys[0], True), filter="€" * LIMIT, never=frozenset(keys))
-    kept = kept_of(choices, "x" * 64, Preferences(columns=columns), "x" * 64)
+        choices.change(place, sort=(keys[0], True), never=frozenset(keys))
+    hosts = [f"{number}{'x' * 63}" for number in range(MOST_HOSTS + 1)]
+    for host in hosts:
+        choices.follow(host)
+        for place in PLACES:
+            choices.change(place, filter="€" * LIMIT)
+    kept = kept_of(choices, "x" * 64, Preferences(columns=columns))
+    assert [*kept.searches] == hosts[1:], "the oldest go"
     keep(StateFile(path), kept)
     assert path.stat().st_size < LIMIT_BYTES
     assert StateFile(path).kept == kept
@@ -246,20 +251,18 @@ async def test_a_search_is_there_again_at_the_host_where_it_was_typed_and_hides_
         await pilot.pause()
         assert await app.keep_choices() == ""
     other = StateFile(path)
-    assert other.kept.searches == KeptSearches("hv01", {"queues-table": "web"})
-    elsewhere = KeptSearches("elsewhere", {"queues-table": "nobody"})
+    assert other.kept.searches == {"hv01": {"queues-table": "web"}}
+    elsewhere = {"elsewhere": {"queues-table": "nobody"}}
     keep(other, msgspec.structs.replace(other.kept, searches=elsewhere))
     async with dashboard(state=StateFile(path)) as (app, pilot, _):
         await pilot.press("2")
         await pilot.pause()
         assert choice_of(app, "queues-table").filter == ""
         assert not any("of last time" in note for note in notes(app))
-        await pilot.press("s")
-        await app.keep_choices()
-        assert StateFile(path).kept.searches == elsewhere, "it waits for its host"
         await pilot.press("slash", *"sql", "enter")
         await pilot.pause()
         await app.keep_choices()
+        assert StateFile(path).kept.searches == elsewhere | {"hv01": {"queues-table": "sql"}}
     async with dashboard(state=StateFile(path)) as (app, pilot, _):
         assert "searches of last time: Queues /sql; Esc drops one" in notes(app)
         await pilot.press("2")
@@ -267,7 +270,28 @@ async def test_a_search_is_there_again_at_the_host_where_it_was_typed_and_hides_
         assert choice_of(app, "queues-table").filter == "sql"
         await pilot.press("escape")
         await app.keep_choices()
-    assert StateFile(path).kept.searches is None
+    assert StateFile(path).kept.searches == elsewhere
+
+
+def test_another_host_has_searches_of_its_own() -> None:
+    choices = Choices()
+    choices.change("queues-table", filter="typed before a host was known")
+    choices.follow("one")
+    assert choices.of("queues-table").filter
+    choices.change("queues-table", filter="web")
+    choices.follow("other")
+    assert choices.of("queues-table").filter == ""
+    choices.change("events-table", filter="drops")
+    assert choices.searches == {"one": {"queues-table": "web"}, "other": {"events-table": "drops"}}
+    choices.follow("one")
+    assert choices.of("queues-table").filter == "web"
+    assert choices.of("events-table").filter == ""
+    assert choices.brought_back == {"queues-table": "web"}
+    choices.change("queues-table", filter="")
+    choices.follow("other")
+    choices.follow("one")
+    assert choices.of("queues-table").filter == ""
+    assert choices.searches == {"other": {"events-table": "drops"}}
 
 
 def test_a_reader_sees_a_whole_file_whenever_it_looks(path: Path) -> None:

@@ -81,8 +81,7 @@ def show(
         tables = {} if chosen is None else {place: _own(table) for place, table in chosen.tables.items()}
         layout = {} if chosen is None else chosen.layout
         kept = {"tables": to_builtins({place: one for place, one in tables.items() if one}), "layout": layout}
-        if chosen is not None and chosen.searches is not None:
-            kept["searches"] = to_builtins(chosen.searches)
+        kept["searches"] = {} if chosen is None else chosen.searches
         document = as_document(held) | {"sources": sources, "chosen": kept}
         print_json({"schema": "vmq.preferences/1"} | files | document)
         return
@@ -140,9 +139,8 @@ def _chosen_lines(kept: "Kept") -> list[str]:
         for place, table in kept.tables.items()
         for name, value in _own(table).items()
     ]
-    if kept.searches is not None:
-        at = kept.searches.host
-        lines += [f"{place}: search = {text} (at {at})" for place, text in kept.searches.tables.items()]
+    for host, searches in kept.searches.items():
+        lines += [f"{place}: search = {text} (at {host})" for place, text in searches.items()]
     return lines + [f"layout: {place} = {_words(value)}" for place, value in kept.layout.items()]
 
 

@@ -117,6 +117,8 @@ def conclude(command: Callable[[], int]) -> int:
         if isinstance(ended.__context__, BrokenPipeError):  # the reader of our output has gone
             return DONE
         raise
+    except BrokenPipeError:  # the same
+        return DONE
     except OSError as error:
         say_error(f"{error.strerror or error}{f': {error.filename}' if error.filename else ''}")
         return FAILED

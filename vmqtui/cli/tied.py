@@ -4,8 +4,9 @@ They are one JSON object, so that it starts without the libraries that read a co
 of a second.
 """
 
+import json
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar, TypeVar
 
@@ -41,16 +42,15 @@ T = TypeVar("T", bound=Tied)
 
 def arguments(tied: Tied) -> list[str]:
     """Return the arguments of ``python -m vmqtui`` that start it."""
-    import msgspec
-
-    return [tied.command, "--tied", msgspec.json.encode(tied, enc_hook=str).decode()]
+    return [tied.command, "--tied", json.dumps(asdict(tied), default=str)]
 
 
 def read(kind: type[T], text: str) -> T:
-    """Read the JSON object of ``arguments``."""
+    """Read the JSON object of ``arguments``. The name of a file may have bytes that are no text, which the
+    standard library keeps and others refuse."""
     import msgspec
 
-    return msgspec.json.decode(text, type=kind, dec_hook=_path)
+    return msgspec.convert(json.loads(text), kind, dec_hook=_path)
 
 
 def _path(kind: type[Path], text: Any) -> Path:

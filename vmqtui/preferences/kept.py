@@ -13,6 +13,7 @@ from typing import Any, Final
 
 import msgspec
 
+from engine.bus.topics import valid_name
 from engine.files import put_in_place
 from engine.scenario.values import check_identifier
 from vmqtui.actions.action import TITLES
@@ -20,7 +21,7 @@ from vmqtui.columns import COLUMNS
 from vmqtui.columns.arrange import LIMIT
 from vmqtui.preferences.file import config_path
 from vmqtui.preferences.model import PLACES, Preferences, TableColumns
-from vmqtui.state.choices import SETTINGS, Choices
+from vmqtui.state.choices import MOST_HOSTS, SETTINGS, Choices
 
 SCHEMA: Final = "vmq.state/1"
 LIMIT_BYTES: Final = 64 << 10
@@ -49,23 +50,15 @@ class KeptTable(msgspec.Struct, frozen=True, omit_defaults=True):
     columns: KeptColumns | None = None
 
 
-class KeptSearches(msgspec.Struct, frozen=True):
-    """Searches by the id of the table's widget, and the host at which they were typed: at another they would
-    hide rows that nobody has looked for."""
-
-    host: str
-    tables: dict[str, str] = {}
-
-
 class Kept(msgspec.Struct, frozen=True):
     """The whole file: choices that differ from the configuration and the defaults. ``tables`` is by the id of
-    the table's widget, ``layout`` as in ``Choices``."""
+    the table's widget, ``layout`` as in ``Choices``, ``searches`` by host and the id of the widget."""
 
     schema: str = SCHEMA
     theme: KeptTheme | None = None
     tables: dict[str, KeptTable] = {}
     layout: dict[str, bool | int | str] = {}
-    searches: KeptSearches | None = None
+    searches: dict[str, dict[str, str]] = {}
 
     def of(self, place: str) -> KeptTable:
         """The choices kept for a table; none if there are none."""
@@ -95,7 +88,7 @@ class Kept(msgspec.Struct, frozen=True):
 
     def put_into(self, choices: Choices, preferences: Preferences) -> None:
         """Begin with the kept choices, and with the configuration's columns where none were chosen. Searches
-        wait until their host is shown."""
+        wait until their host is shown, if it is not yet."""
         held, _ = self.over(preferences)
         for place in PLACES:
             table, columns = self.of(place), held.columns.get(place, _AS_WRITTEN)
@@ -106,23 +99,16 @@ class Kept(msgspec.Struct, frozen=True):
                 never=frozenset(columns.hide),
             )
         choices.layout.update(self.layout)
+        choices.aside = {host: dict(tables) for host, tables in self.searches.items()}
+        choices.bring_back()
 
 
 _NOTHING: Final = KeptTable()
 
 
-def kept_of(
-    choices: Choices,
-    theme: str | None,
-    preferences: Preferences,
-    host: str | None = None,
-    waiting: KeptSearches | None = None,
-) -> Kept:
-    """What there is to keep: the ``theme`` chosen on the screen, if any, and choices that are no defaults.
-
-    Searches are those at ``host``; if there are none, those that are ``waiting`` for their host.
-    """
-    tables, searches = {}, {}
+def kept_of(choices: Choices, theme: str | None, preferences: Preferences) -> Kept:
+    """What there is to keep: the ``theme`` chosen on the screen, if any, and choices that are no defaults."""
+    tables = {}
     for place in PLACES:
         choice, written = choices.of(place), preferences.columns.get(place, _AS_WRITTEN)
         as_written = choice.always == frozenset(written.show) and choice.never == frozenset(written.hide)
@@ -131,14 +117,12 @@ def kept_of(
         table = KeptTable(choice.sort, columns)
         if table != _NOTHING:
             tables[place] = table
-        if choice.filter:
-            searches[place] = choice.filter
     changed = theme is not None and theme != preferences.theme
     return Kept(
         theme=KeptTheme(theme, preferences.theme) if theme is not None and changed else None,
         tables=tables,
         layout=dict(choices.layout),
-        searches=KeptSearches(host, searches) if searches and host is not None else waiting,
+        searches=choices.searches,
     )
 
 
@@ -268,22 +252,21 @@ def _known(kept: Kept) -> Kept:
     if theme is not None:
         check_identifier(theme.chosen)
     tables = {place: _known_table(place, table) for place, table in kept.tables.items() if place in PLACES}
+    hosts = [(host, one) for host, one in kept.searches.items() if valid_name(host)]
     return Kept(
         theme=theme,
         tables={place: table for place, table in tables.items() if table != _NOTHING},
         layout={place: value for place, value in kept.layout.items() if _fits(place, value)},
-        searches=_known_searches(kept.searches),
+        searches={host: known for host, one in hosts[-MOST_HOSTS:] if (known := _known_searches(one))},
     )
 
 
-def _known_searches(kept: KeptSearches | None) -> KeptSearches | None:
-    tables = {} if kept is None else kept.tables
-    known = {
+def _known_searches(tables: dict[str, str]) -> dict[str, str]:
+    return {
         place: text
         for place, text in tables.items()
         if place in PLACES and 0 < len(text) <= LIMIT and text.isprintable()
     }
-    return KeptSearches(kept.host, known) if kept is not None and known else None
 
 
 def _known_table(place: str, table: KeptTable) -> KeptTable:

@@ -105,6 +105,10 @@ SETTINGS: Final[tuple[Setting[Any], ...]] = (SPAN_S, PANE, LESSON)
 """Every setting of the layout; only these are kept."""
 
 
+MOST_HOSTS: Final = 4
+"""Hosts whose searches are kept; then those of the host that was shown longest ago go."""
+
+
 @dataclass
 class Choices:
     """``adapter`` None: all adapters. ``deltas``: show counters since the last reset, not in total."""
@@ -116,6 +120,40 @@ class Choices:
     """By the id of the table's widget: every view has its own choices."""
     layout: dict[str, bool | int | str] = field(default_factory=dict)
     """Values of settings by ``Setting.place``; what is left out has its default."""
+
+    host: str = ""
+    """The host that is shown; "" if none is yet."""
+    aside: dict[str, dict[str, str]] = field(default_factory=dict)
+    """Searches of hosts that are not shown, by the id of the table's widget, the newest last."""
+    brought_back: dict[str, str] = field(default_factory=dict)
+    """Searches that the host that is shown had aside; what tells them empties it."""
+
+    def follow(self, host: str) -> None:
+        """Put the searches of the host shown so far aside, and bring back those of another: they would hide
+        rows that nobody has looked for."""
+        if host == self.host:
+            return
+        if self.host:
+            self.aside = self.searches
+            for table in self.aside.get(self.host, {}):
+                self.change(table, filter="")
+        self.host = host
+        self.bring_back()
+
+    def bring_back(self) -> None:
+        """Search again as when the host that is shown was left, or the last run ended."""
+        self.brought_back = self.aside.pop(self.host, {})
+        for table, text in self.brought_back.items():
+            self.change(table, filter=text)
+
+    @property
+    def searches(self) -> dict[str, dict[str, str]]:
+        """The searches of at most ``MOST_HOSTS`` hosts, the newest last."""
+        now = {table: choice.filter for table, choice in self.tables.items() if choice.filter}
+        hosts = {host: searches for host, searches in self.aside.items() if host != self.host}
+        if now and self.host:
+            hosts[self.host] = now
+        return dict([*hosts.items()][-MOST_HOSTS:])
 
     def of(self, table: str | None) -> TableChoice:
         """The choices for a table; the defaults if there are none."""

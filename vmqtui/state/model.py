@@ -70,6 +70,8 @@ class Model:
             self._tape_curve = TapeCurve(host, self._tape)
             self._playhead = Playhead(self._tape, recorded=True, speed=self._speed)
         self._tape_advice = TapeAdvice(self._tape, self._thresholds)
+        if host:
+            self.choices.follow(host)
         self._show_past()
 
     @property
