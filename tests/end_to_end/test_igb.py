@@ -1,6 +1,7 @@
 """A real igb driver, emulated by QEMU: what is sent to it is what the agent in the guest reports."""
 
 import json
+import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -40,8 +41,9 @@ class Lab:
         self.reader = Reader(broker, "guest")
         url = f"mqtt://{HOST}:{urlsplit(broker).port}"
         command = [
-            "python",
-            "/tmp/qemu/standin.py",
+            sys.executable,
+            "-m",
+            "vmqtui",
             "agent",
             self.igb.name,
             "--broker",

@@ -8,7 +8,7 @@ import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any, ClassVar, TypeVar
+from typing import Any, ClassVar, TypeAlias, TypeVar
 
 from vmqtui.cli.frames import SourceOptions
 from vmqtui.cli.options import LogForm
@@ -18,7 +18,7 @@ from vmqtui.cli.options import LogForm
 class TiedEngine:
     """An engine's options; ``interval_s`` is the time between stats, ``duration_s`` None: until its end."""
 
-    command: ClassVar = "engine"
+    command: ClassVar[str] = "engine"
     source: SourceOptions = field(default_factory=SourceOptions)
     interval_s: float = 0.25
     log_format: LogForm = "text"
@@ -29,14 +29,14 @@ class TiedEngine:
 class TiedAgent:
     """An agent's options; no ``adapters``: those with several queues, else all."""
 
-    command: ClassVar = "agent"
+    command: ClassVar[str] = "agent"
     adapters: Sequence[str] = ()
     interval_s: float = 0.25
     capture_default: bool = False
     log_format: LogForm = "text"
 
 
-Tied = TiedEngine | TiedAgent
+Tied: TypeAlias = TiedEngine | TiedAgent
 T = TypeVar("T", bound=Tied)
 
 
