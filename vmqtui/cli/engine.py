@@ -237,7 +237,10 @@ async def serve_until_ended(
 
     await asyncio.wait({starting, stopping, reachable}, return_when=asyncio.FIRST_COMPLETED)
     if early := tied and reachable.done():
-        print_url()
+        try:
+            print_url()
+        except BrokenPipeError:  # the dashboard is gone
+            ended.set()
     reachable.cancel()
     await asyncio.wait({starting, stopping}, return_when=asyncio.FIRST_COMPLETED)
     if not starting.done():
