@@ -14,7 +14,7 @@ NOUNS = {
     *("frames", "buffers", "queues", "processors", "filters", "ports", "VMs", "adapters", "events"),
     *("readings", "moves", "flows", "mixes", "rows", "runs", "hosts", "messages", "records", "members"),
     *("workers", "pairs", "connections", "sessions", "columns", "lines", "clients", "requests", "packets"),
-    *("interrupts", "DPCs", "modules", "findings", "destinations", "accounts", "files", "rules"),
+    *("interrupts", "DPCs", "modules", "findings", "destinations", "accounts", "files", "rules", "others"),
 }
 FORMATTED = ("grouped", "compact", "decimal", "percent", "size")
 """What writes a number that stands behind "of": one of several in the sentence."""

@@ -13,6 +13,7 @@ from engine.advice.rules.processors import one_queue, piled_queues, shared_with_
 from engine.advice.rules.teams import is_of_team
 from engine.advice.rules.unserved import unserved
 from engine.advice.thresholds import AdviceThresholds
+from engine.counted import counted
 from engine.view.adapter import AdapterView
 from engine.view.rows import CpuView, QueueView
 
@@ -89,7 +90,8 @@ def _among(thresholds: AdviceThresholds, others: Sequence[CpuView]) -> tuple[str
     loads = [one.load for one in others if one.load is not None]
     busy = sum(load >= thresholds.busy_load for load in loads)
     idle = sum(load <= thresholds.idle_load for load in loads)
-    words = f"of {len(others)} others that may serve its queues {busy} are busy and {idle} idle"
+    among = counted(len(others), "other that may serve its queues", "others that may serve its queues")
+    words = f"of {among} {busy} are busy and {idle} idle"
     return words, {"others": len(others), "busy_others": busy, "idle_others": idle}
 
 

@@ -176,7 +176,7 @@ def one_queue(evidence: Evidence, thresholds: AdviceThresholds) -> Iterator[Find
             key=queue.key,
             where=queue.called,
             says=f"{queue.called} fills processor {cpu.known.name}; "
-            f"{len(idle)} others that may serve it idle",
+            f"{counted(len(idle), 'other that may serve it idles', 'others that may serve it idle')}",
             numbers={
                 "load": cpu.load,
                 "pps": queue.pps,
