@@ -236,7 +236,10 @@ class VmqApp(App[None]):
                 screen.draw_age()
 
     def draw_now(self) -> None:
-        """Draw without waiting for the end of ``DRAW_PERIOD``."""
+        """Draw without waiting for the end of ``DRAW_PERIOD``; nothing once the app closes, which takes the
+        widgets away one by one."""
+        if not self.is_running:
+            return
         self._draw_due = False
         self._drawn_at = monotonic()
         self._drawn = self.model.snapshot

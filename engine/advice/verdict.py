@@ -209,7 +209,8 @@ def _once(group: Sequence[str], lines: dict[str, tuple[str, Finding]]) -> Sequen
             line, first = lines[subject]
             if not (first.rule.isascii() and line.isprintable()):
                 return []
-            said = f"One line is enough for this and another finding ({first.rule}), which has it:"
+            about = f"{first.rule}, queue {first.queue_id}" if first.queue_id is not None else first.rule
+            said = f"One line is enough for this and another finding ({about}), which has it:"
             return [powershell.note(said), powershell.note(line)]
     return group
 

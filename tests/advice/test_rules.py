@@ -411,7 +411,7 @@ def test_two_queues_short_of_buffers_have_each_a_request_and_one_line_with_the_m
     assert _buffers_set(first) == ["1024"]
     (set_line,) = [one for one in first.commands if one.startswith("Set-")]
     assert second.commands == [
-        "# One line is enough for this and another finding (too-few-buffers), which has it:",
+        "# One line is enough for this and another finding (too-few-buffers, queue 2), which has it:",
         f"# {set_line}",
     ]
 

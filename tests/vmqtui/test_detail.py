@@ -13,6 +13,7 @@ from tests.vmqtui.test_measured import feed, link_to
 from vmqtui.actions import VIEWS
 from vmqtui.actions.action import DETAILED_VIEWS
 from vmqtui.app import VmqApp
+from vmqtui.dashboard import Dashboard
 from vmqtui.state.model import Model
 from vmqtui.views.detail import DetailPane, RowFacts
 
@@ -182,3 +183,21 @@ async def test_pane_follows_the_focus_between_tables(dashboard: Running) -> None
         await pilot.pause()
         assert "mail-01" in pane(app).splitlines()[0]
         assert isinstance(app.screen.query_one("#processors-side"), Container)
+
+
+async def test_a_reading_that_comes_while_the_screen_closes_is_not_drawn(
+    dashboard: Running, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its widgets go one by one: half a view can't be drawn."""
+    drawn = []
+
+    def draw(screen: Dashboard) -> None:
+        app = screen.app
+        assert isinstance(app, VmqApp)
+        app.draw_now()
+        drawn.append(screen)
+
+    monkeypatch.setattr(Dashboard, "on_unmount", draw)
+    async with dashboard(size=(200, 60)) as (_, pilot, _link):
+        await pilot.press("2")
+    assert drawn
