@@ -66,7 +66,7 @@ class QueuePanels:
         self._filters, self._events = filters, events
         filters.empty = "no filter is set on it"
         asked = view.model.asks_for_past_events
-        events.empty = "nothing happened to it" + (" yet" if asked else " since this attached")
+        events.empty = "its state has not changed" + (" yet" if asked else " since this attached")
         for panel, title in (
             (self._facts, "Queue"),
             (self._rates, "Rates over time"),
