@@ -143,8 +143,11 @@ class Controls(Screen[None]):
 
     def _ask_about(self, row: QueueView | FilterView, task: Task) -> None:
         """Open a task on one row, which sends nothing once that row is gone."""
-        of_filters = isinstance(row, FilterView)
-        rows = lambda: self._model.snapshot.filters if of_filters else self._model.snapshot.queues  # noqa: E731
+
+        def rows() -> Sequence[QueueView] | Sequence[FilterView]:
+            now = self._model.snapshot
+            return now.filters if isinstance(row, FilterView) else now.queues
+
         self._ask_task(while_there(task, Present(rows, _GONE), row.identity))
 
     @property

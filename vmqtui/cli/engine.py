@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Annotated, Final, Literal
 import typer
 
 from vmqtui.cli import tied
-from vmqtui.cli.failures import DONE, INTERRUPTED, conclude, engine_sentences, failed, sentences, unusable
+from vmqtui.cli.failures import DONE, INTERRUPTED, engine_sentences, failed, sentences, unusable
 from vmqtui.cli.frames import SourceOptions, kept_capture_if, prepare_kernels
 from vmqtui.cli.logs import EngineLogOptions
 from vmqtui.cli.options import WorkerDeadline, address_of
@@ -116,21 +116,19 @@ def engine(
 
 def run_tied(options: str) -> int:
     """Run a dashboard's engine, by what ``tied.arguments`` wrote; return the exit status."""
-
-    def run() -> int:
-        it = tied.read(tied.TiedEngine, options)
-        log = EngineLogOptions(it.log_format)
-        return _run(
+    return tied.run(
+        tied.TiedEngine,
+        options,
+        lambda it: _run(
             it.source,
             BrokerOptions(),
             OwnBrokerOptions(),
-            log,
+            EngineLogOptions(it.log_format),
             interval_s=it.interval_s,
             duration_s=it.duration_s,
             is_tied=True,
-        )
-
-    return conclude(run)
+        ),
+    )
 
 
 def _run(

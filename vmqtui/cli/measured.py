@@ -12,7 +12,7 @@ import typer
 from vmqtui.cli import tied
 from vmqtui.cli.dashboard import ScreenOptions, show_private_agent
 from vmqtui.cli.engine import OwnBrokerOptions, serve_until_ended
-from vmqtui.cli.failures import DONE, conclude, failed, sentences, unusable, warn
+from vmqtui.cli.failures import DONE, failed, sentences, unusable, warn
 from vmqtui.cli.logs import EngineLogOptions
 from vmqtui.cli.options import Json
 from vmqtui.cli.output import print_json, print_table
@@ -93,21 +93,19 @@ def agent(
 
 def run_tied(options: str) -> int:
     """Run a dashboard's agent, by what ``tied.arguments`` wrote; return the exit status."""
-
-    def run() -> int:
-        it = tied.read(tied.TiedAgent, options)
-        log = EngineLogOptions(it.log_format)
-        return _run(
+    return tied.run(
+        tied.TiedAgent,
+        options,
+        lambda it: _run(
             it.adapters,
             BrokerOptions(),
             OwnBrokerOptions(),
-            log,
+            EngineLogOptions(it.log_format),
             interval_s=it.interval_s,
             capture_default=it.capture_default,
             is_tied=True,
-        )
-
-    return conclude(run)
+        ),
+    )
 
 
 def _run(

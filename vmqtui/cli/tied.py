@@ -5,11 +5,12 @@ of a second.
 """
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar, TypeAlias, TypeVar
 
+from vmqtui.cli.failures import conclude
 from vmqtui.cli.frames import SourceOptions
 from vmqtui.cli.options import LogForm
 
@@ -43,6 +44,11 @@ T = TypeVar("T", bound=Tied)
 def arguments(tied: Tied) -> list[str]:
     """Return the arguments of ``python -m vmqtui`` that start it."""
     return [tied.command, "--tied", json.dumps(asdict(tied), default=str)]
+
+
+def run(kind: type[T], options: str, command: Callable[[T], int]) -> int:
+    """Run a command with the options that ``arguments`` wrote; return the exit status."""
+    return conclude(lambda: command(read(kind, options)))
 
 
 def read(kind: type[T], text: str) -> T:

@@ -171,7 +171,7 @@ def level(row: FindingRow) -> Level:
 
 
 class _SaysColumn(Column[FindingRow]):
-    """What is wrong, after what became of the fix if that is carried out."""
+    """The finding in a sentence; once its fix is carried out, first until when that is judged."""
 
     def text(self, row: FindingRow) -> str:
         until_ns = row.judged_until_ns
