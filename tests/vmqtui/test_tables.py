@@ -265,6 +265,32 @@ async def test_cursor_keeps_its_line_of_the_screen_in_a_long_table(dashboard: Ru
         assert table._cursor - table.scroll_offset.y == line
 
 
+async def test_row_that_returns_at_the_top_is_in_sight(dashboard: Running) -> None:
+    vms = [("default", None, 0, 9), *((f"vm-{n}", f"vm-{n}", n, n * 100) for n in range(1, 300))]
+    link = live_link(vms=vms)
+    link.publish("hv01", stats=make_stats(3, vms=vms))
+    link.publish("hv01", stats=make_stats(7, vms=vms))
+    async with dashboard(link) as (app, pilot, _):
+        await pilot.press("2")
+        table = app.screen.query_one("#queues-table", LiveTable)
+        every = table.rows
+        table.show(every[1:])
+        await pilot.press("home", "down")
+        third = table.row
+        table.show(every)
+        await pilot.pause()
+        assert third is every[2] is table.row
+        assert table.scroll_offset.y == 0
+        table.show([*every[3:30], *every[:3]])
+        await pilot.pause()
+        assert third is table.row
+        assert table.scroll_offset.y == 0
+        table.show([*every[3:], *every[:3]])
+        await pilot.pause()
+        assert third is table.row
+        assert 0 < table._cursor - table.scroll_offset.y < table.size.height - 1
+
+
 async def test_click_on_a_heading_sorts_then_reverses_then_leaves_rows_as_they_come(
     dashboard: Running,
 ) -> None:

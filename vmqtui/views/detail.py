@@ -38,7 +38,7 @@ class StillTable(LiveTable, can_focus=False):
         """There is no cursor."""
         return None
 
-    def _follow(self, wanted_otherwise: bool) -> None:
+    def _follow(self, wanted_otherwise: bool, top: int) -> None:
         """There is no cursor that follows its row."""
 
     def _line(self, y: int) -> tuple[bool, Line]:

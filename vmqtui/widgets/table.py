@@ -50,8 +50,9 @@ class _Styles(dict[str, Style]):
 class LiveTable(ScrollView, can_focus=True, inherit_bindings=False):
     """Rows of one table of the column registry, under a fixed heading.
 
-    The cursor follows its row by identity when sorting moves it, and the table scrolls to keep it on the same
-    line of the screen if possible. Columns that don't fit are left out by priority. Only changed lines are
+    The cursor follows its row by identity when rows come, go or change places. A table that shows its first
+    row goes on doing so if the cursor's row still fits; else it scrolls to keep that on the same line of the
+    screen if possible. Columns that don't fit are left out by priority. Only changed lines are
     redrawn.
     """
 
@@ -184,10 +185,10 @@ class LiveTable(ScrollView, can_focus=True, inherit_bindings=False):
         )
         self._rows = arranged.rows
         self._fitting.measure(self.columns, self._rows)
-        self._follow(wanted_otherwise)
-        size = Size(self.size.width, len(self._rows) + 1)
+        top, size = self.scroll_offset.y, Size(self.size.width, len(self._rows) + 1)
         if size != self.virtual_size:
-            self.virtual_size = size
+            self.virtual_size = size  # first, because it bounds how far the table can scroll
+        self._follow(wanted_otherwise, top)
         self._redraw()
         return arranged
 
@@ -198,9 +199,10 @@ class LiveTable(ScrollView, can_focus=True, inherit_bindings=False):
             return self._cursor
         return next((at for at, row in enumerate(rows) if row.identity == identity), None)
 
-    def _follow(self, wanted_otherwise: bool) -> None:
-        """Keep the cursor on its row, and the row on its line of the screen."""
-        line = self._cursor - self.scroll_offset.y
+    def _follow(self, wanted_otherwise: bool, top: int) -> None:
+        """Keep the cursor on its row; of a table scrolled to ``top`` keep the first row in sight, or else the
+        cursor's row on its line of the screen."""
+        line = self._cursor - top
         at = self._place_of(self._pinned) if self._pinned is not None else None
         strayed, self._strayed = self._strayed, False
         if not self._rows and self.faithful:
@@ -216,8 +218,12 @@ class LiveTable(ScrollView, can_focus=True, inherit_bindings=False):
         if row is not None and row.identity != self._pinned:
             self._pinned = row.identity
             self.post_message(self.Moved())
-        if moved and 0 <= line < self._page:
-            self.scroll_to(y=max(0, at - line), animate=False, immediate=True)
+        if moved and 0 <= line < self._page and (top or at >= self._page):
+            self._scroll(max(0, at - line))
+
+    def _scroll(self, top: int) -> None:
+        """Make a row the first in sight, also before a scrollbar is laid out for new rows."""
+        self.scroll_to(y=top, animate=False, immediate=True, force=True)
 
     @property
     def _page(self) -> int:
@@ -245,9 +251,9 @@ class LiveTable(ScrollView, can_focus=True, inherit_bindings=False):
             self.post_message(self.Moved())
         top = self.scroll_offset.y
         if index < top:
-            self.scroll_to(y=index, animate=False, immediate=True)
+            self._scroll(index)
         elif index >= top + self._page:
-            self.scroll_to(y=index - self._page + 1, animate=False, immediate=True)
+            self._scroll(index - self._page + 1)
         self._redraw()
 
     def find(self, identity: Hashable) -> bool:
