@@ -68,10 +68,18 @@ class AdviceWindow:
             return 0.0
         return min(self._window_ns, self.judged.sim_time_ns - self._began_ns) / 1e9
 
-    @property
-    def is_whole(self) -> bool:
-        """Whether the list covers a whole window."""
-        return self.judged is not None and self.judged.sim_time_ns - self._began_ns >= self._window_ns
+    def left_s(self, advice: Advice | None = None) -> float:
+        """Simulated seconds until the list covers a whole window, also with ``advice`` taken over.
+
+        Until then bursts may have been missed, and findings may still be added and change their order.
+        """
+        newest = self.judged or self._base
+        if newest is None:
+            return self._window_ns / 1e9
+        began_ns = self._began_ns
+        if advice is not None and self._accepts(advice, newest):
+            began_ns = min(began_ns, advice.sim_time_ns - round(advice.window_s * 1e9))
+        return max(0, began_ns + self._window_ns - newest.sim_time_ns) / 1e9
 
     @property
     def listed(self) -> tuple[Finding, ...]:
@@ -136,16 +144,11 @@ class AdviceWindow:
         Does nothing before the first stretch here, if the engine uses other thresholds, or if its window is
         longer: the frames lost within this window are then unknown.
         """
-        judged, config, theirs = self.judged, self._config, advice.thresholds
-        if judged is None or config is None or theirs is None:
-            return
-        their_window_ns = round(advice.window_s * 1e9)
-        if their_window_ns > self._window_ns or advice.sim_time_ns > judged.sim_time_ns + self._window_ns:
-            return
-        if msgspec.structs.replace(theirs, window_s=self.thresholds.window_s) != self.thresholds:
+        judged, config = self.judged, self._config
+        if judged is None or config is None or not self._accepts(advice, judged):
             return
         since_ns = judged.sim_time_ns - self._window_ns
-        their_begin_ns = advice.sim_time_ns - their_window_ns
+        their_begin_ns = advice.sim_time_ns - round(advice.window_s * 1e9)
         evidence = Evidence(config, judged, judged)
         for one in advice.findings:
             if one.last_seen_ns <= since_ns or one.rule not in RULES or _is_gone(one, evidence):
@@ -158,6 +161,15 @@ class AdviceWindow:
                 known.join(one, their_begin_ns, advice.sim_time_ns)
         self._began_ns = min(self._began_ns, their_begin_ns)
         self._order()
+
+    def _accepts(self, advice: Advice, newest: Stats) -> bool:
+        """Whether an engine's findings were judged as those here, and their losses are of this window."""
+        theirs = advice.thresholds
+        if theirs is None or advice.sim_time_ns > newest.sim_time_ns + self._window_ns:
+            return False
+        if round(advice.window_s * 1e9) > self._window_ns:
+            return False
+        return msgspec.structs.replace(theirs, window_s=self.thresholds.window_s) == self.thresholds
 
     def _order(self) -> None:
         self._ordered = in_order(one.shown() for one in self._seen.values())

@@ -157,12 +157,12 @@ def test_a_restarted_engine_begins_the_window_again() -> None:
     for stats in bursts(40):
         window.add(CONFIG, stats)
     assert window.listed
-    assert (window.seconds, window.is_whole) == (30, True)
+    assert (window.seconds, window.left_s()) == (30, 0)
     window.add(CONFIG, reading(0))
     assert (window.listed, window.seconds) == ((), 0)
     for at_s in range(1, 4):
         window.add(CONFIG, reading(at_s))
-    assert (window.seconds, window.is_whole) == (2, False)
+    assert (window.seconds, window.left_s()) == (2, 28)
 
 
 @pytest.mark.parametrize("interval_s", [0.1, 0.25, 1.0])
@@ -240,7 +240,27 @@ def test_who_comes_later_takes_over_what_the_engine_found_and_counts_nothing_twi
     assert [one.identity for one in reader.listed] == [one.identity for one in whole.listed]
     assert [one.last_seen_ns for one in reader.listed] == [one.last_seen_ns for one in whole.listed]
     assert abs(reader.listed[0].lost_frames - whole.listed[0].lost_frames) <= 10
-    assert reader.is_whole
+    assert reader.left_s() == 0
+
+
+def test_the_list_is_not_final_before_a_whole_window_was_watched_here_or_by_the_engine() -> None:
+    engine, reader = AdviceWindow(), AdviceWindow()
+    lefts, with_theirs, first = [], [], []
+    for stats in bursts(36, every_s=9):
+        at_s = stats.sim_time_ns / SECOND
+        stats = reading(at_s, {1: 100 * int(at_s / 9), 2: int(at_s)})
+        if engine.add(CONFIG, stats):
+            lefts.append(engine.left_s())
+            first.append(engine.listed[0].queue_id)
+        if at_s >= 10:
+            reader.add(CONFIG, stats)
+            with_theirs.append(reader.left_s(engine.advice()))
+    assert lefts[:3] == [28, 26, 24]
+    assert first[:3] == [2, 2, 2]  # the larger loss comes in bursts, and none came yet
+    assert first[-1] == 1
+    assert lefts[-4:] == [0, 0, 0, 0]
+    assert with_theirs[0] == 20
+    assert with_theirs[-1] == 0 < reader.left_s()
 
 
 def test_who_looks_back_further_than_the_engine_keeps_the_frames_lost_before_its_window() -> None:

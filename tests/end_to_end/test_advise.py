@@ -45,6 +45,15 @@ def test_a_running_engine_is_looked_at(lab: str, here: Here) -> None:
     assert document["unchecked"] == []  # the model knows everything
     assert "vmq-on-slow-link" in {one["rule"] for one in document["findings"]}
     assert all(one["cleared"] is None for one in document["findings"])
+    assert 0 < document["window_s"] < 30
+    assert document["window_s"] + document["left_s"] == pytest.approx(30)
+    done = here("advise", "--broker", lab, "--seconds", "0.2", "--set", "slow_link_gbps=100")
+    assert " of 30 s watched: the order may change, and what comes in bursts may be missing" in done.out
+
+
+def test_a_running_engine_is_watched_until_the_ranking_is_final(lab: str, here: Here) -> None:
+    document = here("advise", "--broker", lab, "--json", "--set", "window_s=4").document
+    assert (document["window_s"], document["left_s"]) == (4, 0)
 
 
 @pytest.mark.parametrize(

@@ -52,7 +52,7 @@ def finding(seen_s: int) -> Finding:
 
 def judged(at_s: int, *seen_s: int, unchecked: tuple[Unchecked, ...] = ()) -> Advised:
     found = tuple(map(finding, seen_s))
-    return Advised(found, judged_ns=at_s * SECOND, seconds=30.0, whole=True, unchecked=unchecked)
+    return Advised(found, judged_ns=at_s * SECOND, seconds=30.0, unchecked=unchecked)
 
 
 def test_a_finding_has_cleared_when_it_was_listed_and_is_not_any_more_and_may_come_back() -> None:

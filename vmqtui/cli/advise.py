@@ -4,7 +4,7 @@ import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 
@@ -25,6 +25,10 @@ if TYPE_CHECKING:
     from vmqtui.state.rows import FindingRow
 
 
+_SECONDS: Final = 2.0
+"""Simulated time of a trial, and the shortest look at a running engine, unless --seconds says otherwise."""
+
+
 def advise(
     *,
     source: Annotated[
@@ -43,11 +47,17 @@ def advise(
     adapter: AdapterThatIsFed = None,
     at: HostOptions,
     seconds: Annotated[
-        float,
+        float | None,
         typer.Option(
-            "--seconds", metavar="S", min=0.1, max=3600, help="How long to look; a capture: to its end."
+            "--seconds",
+            metavar="S",
+            min=0.1,
+            max=3600,
+            help="How long to look; default: 2, and at an engine that started lately until a whole window "
+            "(window_s) was watched. A capture: to its end.",
+            show_default=False,
         ),
-    ] = 2.0,
+    ] = None,
     set_: Annotated[
         list[str] | None,
         typer.Option(
@@ -67,7 +77,7 @@ def advise(
         thresholds = read_settings(set_ or ())
         given = load(scenario) if scenario is not None else None
     if source is not None:
-        return _advise_measured(source, at.host, seconds, thresholds, json_)
+        return _advise_measured(source, at.host, seconds or _SECONDS, thresholds, json_)
     if given is None and capture is None:
         return _advise_live(at, seconds, thresholds, json_)
     prepare_kernels()
@@ -83,7 +93,7 @@ def advise(
             unusable(
                 f"{scenario}: traffic: has no mix, so no frame would come (add one, or name a --capture)"
             )
-        trial = Trial(given, seconds, held, adapter)
+        trial = Trial(given, seconds or _SECONDS, held, adapter)
         return print_trial(trial, thresholds, str(held or scenario), json_)
 
 
@@ -174,28 +184,33 @@ def read_settings(settings: Sequence[str]) -> "AdviceThresholds":
     return msgspec.structs.replace(own_preferences().advice, **changed)
 
 
-def _advise_live(at: HostOptions, seconds: float, thresholds: "AdviceThresholds", as_json: bool) -> int:
-    """Watch a running engine for ``seconds``, and print the findings."""
+def _advise_live(
+    at: HostOptions, seconds: float | None, thresholds: "AdviceThresholds", as_json: bool
+) -> int:
+    """Watch a running engine for ``seconds``, or until a whole window was watched; print the findings."""
     import msgspec
 
     from engine.advice.window import AdviceWindow
     from vmqtui.cli.run import run_async
 
-    window = AdviceWindow(msgspec.structs.replace(thresholds, window_s=max(thresholds.window_s, seconds)))
+    window_s = max(thresholds.window_s, seconds or 0)
+    window = AdviceWindow(msgspec.structs.replace(thresholds, window_s=window_s))
     with sentences(), ProgressLine() as line:
         evidence = run_async(_watch(at, seconds, window, line))
     if as_json:
-        print_json(_document(evidence, window.listed, thresholds, evidence.config.host, window.seconds))
+        print_json(_document(evidence, window.listed, thresholds, evidence.config.host, window))
     else:
         _print_head(evidence, evidence.config.host, window)
         _print(evidence, window.listed, window)
     return DONE
 
 
-async def _watch(at: HostOptions, seconds: float, window: "AdviceWindow", line: ProgressLine) -> "Evidence":
+async def _watch(
+    at: HostOptions, seconds: float | None, window: "AdviceWindow", line: ProgressLine
+) -> "Evidence":
     """Feed an engine's readings to ``window`` for ``seconds`` of simulated time, or three times as long by
-    the wall clock if the engine is late; then add the engine's own earlier findings. Returns the counters
-    over that time."""
+    the wall clock if the engine is late; then add the engine's own earlier findings. Without ``seconds``:
+    until those and its own make a whole window. Returns the counters over that time."""
     from engine.advice.evidence import Evidence
     from engine.bus.watcher import KINDS
     from vmqtui.cli.attach import ANSWER_S, Readings, find_host, open_watcher
@@ -219,13 +234,16 @@ async def _watch(at: HostOptions, seconds: float, window: "AdviceWindow", line: 
                 continue
             matched = now
             if first is None or stats.sim_time_ns < first.sim_time_ns:
-                first, latest = stats, now + 3 * seconds
-            elif stats.sim_time_ns - first.sim_time_ns >= seconds * 1e9 or now >= latest:
+                first, latest = stats, now + 3 * (seconds or window.thresholds.window_s)
+            elapsed_s = (stats.sim_time_ns - first.sim_time_ns) / 1e9
+            advice = readings.view.advice if readings.view is not None else None
+            left_s = max((seconds or _SECONDS) - elapsed_s, 0 if seconds else window.left_s(advice))
+            if elapsed_s and (left_s <= 0 or now >= latest):
                 window.finish()
-                if readings.view is not None and readings.view.advice is not None:
-                    window.take_over(readings.view.advice)
+                if advice is not None:
+                    window.take_over(advice)
                 return Evidence(config, stats, first)
-            line.show(f"watching {readings.name}", (stats.sim_time_ns - first.sim_time_ns) / (seconds * 1e9))
+            line.show(f"watching {readings.name}", elapsed_s / (elapsed_s + left_s))
 
 
 def _document(
@@ -233,7 +251,7 @@ def _document(
     found: "Sequence[TriedFix | Finding]",
     thresholds: "AdviceThresholds",
     source: str,
-    window_s: float | None = None,
+    window: "AdviceWindow | None" = None,
     together: "Diagnosis | None" = None,
 ) -> dict[str, Any]:
     import msgspec
@@ -255,7 +273,8 @@ def _document(
         "source": source,
         "host": evidence.config.host,
         "seconds": evidence.span_s,
-        "window_s": evidence.span_s if window_s is None else window_s,
+        "window_s": evidence.span_s if window is None else window.seconds,
+        "left_s": 0.0 if window is None else window.left_s(),
         "totals": totals(evidence),
         "thresholds": msgspec.to_builtins(thresholds),
         "findings": listed,
@@ -294,11 +313,18 @@ def _left_in_words(diagnosis: "Diagnosis") -> str:
 
 
 def _print_head(evidence: "Evidence", source: str, window: "AdviceWindow | None" = None) -> None:
+    from vmqtui.columns import advice as words
+
     told = totals(evidence)
     print(
         f"{printable(source)}: {evidence.span_s:.3g} s looked at, {_totals_in_words(told)}"
         + (f"; findings of {window.seconds:.3g} s" if window is not None else "")
     )
+    if window is not None and (left_s := window.left_s()) > 0:
+        print(
+            f"{words.watched(window.seconds, left_s)}, and what comes in bursts may be missing "
+            "(without --seconds the rest is watched too)"
+        )
 
 
 def _print(evidence: "Evidence", found: "Sequence[Finding]", window: "AdviceWindow | None" = None) -> None:
@@ -309,7 +335,10 @@ def _print(evidence: "Evidence", found: "Sequence[Finding]", window: "AdviceWind
 
     gaps = unchecked(evidence) if evidence.usable else []
     if not found:
-        print(words.nothing_found(gaps) if evidence.usable else "no time passed, so nothing can be said")
+        so_far = window is not None and window.left_s() > 0
+        print(
+            words.nothing_found(gaps, so_far) if evidence.usable else "no time passed, so nothing can be said"
+        )
     for finding in found:
         print()
         judged = window.judged if window is not None else None

@@ -56,12 +56,22 @@ def shell(system: str) -> str:
     return "Linux" if system.startswith("Linux") else "Windows"
 
 
-def nothing_found(gaps: Sequence[Unchecked]) -> str:
-    """Return what an empty list of findings says, if ``gaps`` are what could not be looked at."""
+def watched(seconds: float, left_s: float) -> str:
+    """Return over how much time the findings are, and that their order is not final while a whole window
+    lacks ``left_s``."""
+    if left_s <= 0:
+        return f"over {seconds:.3g} s"
+    return f"{seconds:.3g} of {seconds + left_s:.3g} s watched: the order may change"
+
+
+def nothing_found(gaps: Sequence[Unchecked], so_far: bool = False) -> str:
+    """Return what an empty list of findings says, if ``gaps`` are what could not be looked at; ``so_far``: a
+    whole window was not watched yet."""
     rules = len(blind(gaps))
+    found = "nothing found so far" if so_far else "nothing found"
     if not rules:
-        return "nothing found" + (", as far as rules could look" if any(one.left_out for one in gaps) else "")
-    return f"nothing found, but {counted(rules, 'rule')} could not look"
+        return found + (", as far as rules could look" if any(one.left_out for one in gaps) else "")
+    return f"{found}, but {counted(rules, 'rule')} could not look"
 
 
 def blind(gaps: Sequence[Unchecked]) -> set[str]:

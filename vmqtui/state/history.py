@@ -161,7 +161,7 @@ def advised(window: AdviceWindow) -> Advised:
     """The current findings of a window."""
     judged_ns = window.judged.sim_time_ns if window.judged is not None else None
     window_s = window.thresholds.window_s
-    return Advised(window.listed, judged_ns, window.seconds, window.is_whole, window.unchecked, window_s)
+    return Advised(window.listed, judged_ns, window.seconds, window.unchecked, window_s)
 
 
 class TapeAdvice:

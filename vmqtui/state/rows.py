@@ -114,14 +114,14 @@ class FindingRow(msgspec.Struct, frozen=True, eq=False, gc=False):
 
 @dataclass(frozen=True)
 class Advised:
-    """The findings at one moment, worst first, from the last ``seconds`` of simulated time. ``whole``: that
-    is a whole window. ``judged_ns`` is the simulated time at its end; None: nothing was judged yet.
-    ``unchecked`` are the rules that could not look. ``window_s`` is the length of a whole window."""
+    """The findings at one moment, worst first, from the last ``seconds`` of simulated time; while those are
+    no whole window of ``window_s``, the order may change. ``judged_ns`` is the simulated time at their end;
+    None: nothing was judged yet.
+    ``unchecked`` are the rules that could not look."""
 
     findings: tuple[Finding, ...] = ()
     judged_ns: int | None = None
     seconds: float = 0.0
-    whole: bool = False
     unchecked: Sequence[Unchecked] = ()
     window_s: float = 0.0
 
@@ -129,6 +129,11 @@ class Advised:
     def rows(self) -> tuple[FindingRow, ...]:
         now_ns = self.judged_ns or 0
         return tuple(FindingRow.at(now_ns, one) for one in self.findings)
+
+    @property
+    def left_s(self) -> float:
+        """Simulated seconds until a whole window was watched; 0 if it was."""
+        return max(0.0, self.window_s - self.seconds)
 
 
 Row = (

@@ -192,20 +192,20 @@ class AdviceView(TableView):
         self._table.empty = (
             "nothing is judged yet: that takes some two seconds"
             if advised.judged_ns is None
-            else words.nothing_found(advised.unchecked)
+            else words.nothing_found(advised.unchecked, so_far=advised.left_s > 0)
         )
         super().draw()
         self._draw_panel()
 
     def extra(self) -> str:
-        """Return the simulated time that the findings cover and the number of rules that could not look, in
-        words; "" before the first evaluation."""
+        """Return the simulated time that the findings cover, whether their order is final, and the number of
+        rules that could not look, in words; "" before the first evaluation."""
         advised = self.model.snapshot.advised
         if advised.judged_ns is None:
             return ""
         blind = words.blind(advised.unchecked)
         could_not = f", {counted(len(blind), 'rule')} could not look" if blind else ""
-        return f"over {advised.seconds:.3g} s{'' if advised.whole else ' so far'}{could_not}"
+        return words.watched(advised.seconds, advised.left_s) + could_not
 
     def on_live_table_moved(self, event: LiveTable.Moved) -> None:
         self._draw_panel()
