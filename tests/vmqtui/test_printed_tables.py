@@ -5,7 +5,7 @@ import pytest
 from tests.vmqtui.scripted import EVENTS, make_config, make_stats
 from vmqtui.cli import output
 from vmqtui.cli.failures import CommandError
-from vmqtui.cli.output import chosen_columns, print_table
+from vmqtui.cli.output import chosen_columns, folded, print_table, print_texts
 from vmqtui.columns import COLUMNS
 from vmqtui.draw import cells_of
 from vmqtui.state.snapshot import Snapshot
@@ -33,6 +33,44 @@ def test_no_line_is_wider_than_the_terminal(
     assert max(map(cells_of, lines)) <= terminal
     known = {column.key for column in COLUMNS[noun] if column.exported}
     assert set(left_out) < known
+
+
+@pytest.mark.parametrize("terminal", [80], indirect=True)
+def test_a_narrow_terminal_gets_whole_headings_of_what_is_known_and_a_note_of_the_rest(
+    terminal: int, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sys.stderr.isatty", lambda: True)
+    ended = Snapshot("hv01", config=make_config(), stats=make_stats(9))
+    assert all(row.pps is None for row in ended.queues)  # no reading before it, so no rates
+    counted = frozenset({"steered_frames", "dropped_no_buffer"})
+    left_out = print_table(COLUMNS["queues"], ended.queues, always=counted)
+    told = capsys.readouterr()
+    headings = {column.heading for column in COLUMNS["queues"]}
+    shown = told.out.splitlines()[0].split()
+    assert set(shown) <= headings
+    assert {"QueueID", "VmFriendlyName", *counted} <= set(shown)
+    assert "Packets/s" not in shown
+    assert {"pps", "dpcs"} <= set(left_out)
+    assert f"({len(left_out)} columns left out for room; --json or a wider terminal shows all: " in told.err
+    assert max(map(cells_of, told.err.splitlines())) <= terminal
+    assert all(key in told.err for key in left_out)
+
+
+@pytest.mark.parametrize("terminal", [60], indirect=True)
+def test_tables_of_texts_and_sentences_fit_a_terminal_too(
+    terminal: int, capsys: pytest.CaptureFixture[str]
+) -> None:
+    heads = ("group", *(f"number {n}" for n in range(9)))
+    print_texts(heads, [("first", *["1,234,567"] * 9)])
+    print("\n".join(folded("  default queue: " + "broadcast 0, " * 9)))
+    lines = capsys.readouterr().out.splitlines()
+    assert max(map(cells_of, lines)) <= terminal
+    assert lines[0].split("  ")[0] == "group"
+    assert lines[-1].startswith("    broadcast 0,")
+
+
+def test_what_is_no_terminal_gets_sentences_in_one_line() -> None:
+    assert folded("word " * 100) == ["word " * 100]
 
 
 @pytest.mark.parametrize("noun", NOUNS)

@@ -11,7 +11,7 @@ import typer
 from vmqtui.cli.failures import DONE, engine_sentences, failed, sentences, unusable, warn
 from vmqtui.cli.frames import CaptureOption, kept_capture_if, prepare_kernels, reading
 from vmqtui.cli.options import AdapterThatIsFed, Json
-from vmqtui.cli.output import ProgressLine, print_json
+from vmqtui.cli.output import ProgressLine, folded, print_json
 from vmqtui.cli.reach import HostOptions
 from vmqtui.numbers import compact, percent
 from vmqtui.printable import printable
@@ -316,15 +316,15 @@ def _print_head(evidence: "Evidence", source: str, window: "AdviceWindow | None"
     from vmqtui.columns import advice as words
 
     told = totals(evidence)
-    print(
-        f"{printable(source)}: {evidence.span_s:.3g} s looked at, {_totals_in_words(told)}"
-        + (f"; findings of {window.seconds:.3g} s" if window is not None else "")
-    )
+    line = f"{printable(source)}: {evidence.span_s:.3g} s looked at, {_totals_in_words(told)}"
+    line += f"; findings of {window.seconds:.3g} s" if window is not None else ""
+    print("\n".join(folded(line)))
     if window is not None and (left_s := window.left_s()) > 0:
-        print(
+        line = (
             f"{words.watched(window.seconds, left_s)}, and what comes in bursts may be missing "
             "(without --seconds the rest is watched too)"
         )
+        print("\n".join(folded(line)))
 
 
 def _print(evidence: "Evidence", found: "Sequence[Finding]", window: "AdviceWindow | None" = None) -> None:
@@ -348,7 +348,7 @@ def _print(evidence: "Evidence", found: "Sequence[Finding]", window: "AdviceWind
     if gaps:
         print("\ncould not look:")
     for gap in gaps:
-        print(f"    {words.gap(gap)}")
+        print("\n".join(folded(f"    {words.gap(gap)}", 8)))
     sys.stdout.flush()
 
 
@@ -359,14 +359,14 @@ def block(finding: "Finding", system: str, row: "FindingRow | None" = None) -> l
 
     seen = [] if row is None else [f"    seen    {words.seen(row)}"]
     lines = [
-        f"{words.GLYPHS[finding.severity]} {finding.rule} · {printable(finding.says)}",
+        *folded(f"{words.GLYPHS[finding.severity]} {finding.rule} · {printable(finding.says)}", 2),
         *seen,
-        f"    shows   {words.numbers(finding)}",
-        f"    cause   {printable(finding.cause)}",
-        f"    fix     {printable(finding.fix)}",
+        *folded(f"    shows   {words.numbers(finding)}", 12),
+        *folded(f"    cause   {printable(finding.cause)}", 12),
+        *folded(f"    fix     {printable(finding.fix)}", 12),
         *(f"            {words.command(one)}" for one in finding.requests),
     ]
     typed = any(not one.startswith("#") for one in finding.commands)
     lines += [f"    {words.shell(system)}{' (copy as one block)' * typed}"] if finding.commands else []
     lines += [f"            {printable(one)}" for one in finding.commands]
-    return [*lines, f"    effect  {words.effect(finding)}"]
+    return [*lines, *folded(f"    effect  {words.effect(finding)}", 12)]

@@ -1,7 +1,6 @@
 """``vmqtui bench``: measure the whole receive path."""
 
 import sys
-from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Annotated, Any, Final
 
@@ -11,7 +10,7 @@ from engine.counted import counted
 from vmqtui.cli.failures import DONE, engine_sentences, failed, unusable
 from vmqtui.cli.frames import prepare_kernels
 from vmqtui.cli.options import Json
-from vmqtui.cli.output import ProgressLine, print_json
+from vmqtui.cli.output import ProgressLine, print_json, print_texts
 
 _SECONDS: Final = 6.0
 _SWEEP_SECONDS: Final = 3.0
@@ -137,7 +136,7 @@ def _print_sweep(document: dict[str, Any]) -> None:
     heads = (
         "group", "CPUs", "queues", "filters", "bytes", "frames/s", "±", "Gbit/s", "of memcpy", "× first"
     )  # fmt: skip
-    _print_columns(
+    print_texts(
         heads,
         [
             (
@@ -156,7 +155,7 @@ def _print_sweep(document: dict[str, Any]) -> None:
         ],
     )
     print()
-    _print_columns(
+    print_texts(
         ("wanted", "at least", "aim for", "measured", "reached"),
         [
             (
@@ -194,15 +193,6 @@ def _print_sweep(document: dict[str, Any]) -> None:
         print(f"  {title:<18}{text}")
     _print_baselines(document)
     _print_company(document)
-
-
-def _print_columns(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
-    """Print aligned columns: the first left-aligned, the others right-aligned."""
-    lines = [heads, *rows]
-    widths = [max(len(line[place]) for line in lines) for place in range(len(heads))]
-    for first, *others in lines:
-        cells = [first.ljust(widths[0]), *(text.rjust(w) for text, w in zip(others, widths[1:], strict=True))]
-        print("  ".join(cells).rstrip())
 
 
 def _rate(frames_per_second: float, spread: float) -> str:

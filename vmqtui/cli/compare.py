@@ -1,8 +1,6 @@
 """``vmqtui compare``: run the same frames through several plans."""
 
 import os
-import shutil
-import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,7 +12,7 @@ from engine.counted import counted
 from vmqtui.cli.failures import engine_sentences, failed, sentences, unusable
 from vmqtui.cli.frames import kept_capture_if, prepare_kernels, reading, warn_of
 from vmqtui.cli.options import AdapterThatIsFed, Json
-from vmqtui.cli.output import ProgressLine, print_json
+from vmqtui.cli.output import ProgressLine, print_json, terminal_columns
 
 if TYPE_CHECKING:
     from engine.service.compare.comparison import Comparison, Plan
@@ -197,8 +195,7 @@ def _tell(line: ProgressLine, progress: "Progress") -> None:
 def _print(comparison: "Comparison") -> None:
     from vmqtui.compare.text import lines
 
-    width = shutil.get_terminal_size().columns if sys.stdout.isatty() else None
-    print("\n".join(lines(comparison, width)))
+    print("\n".join(lines(comparison, terminal_columns())))
 
 
 def _write(comparison: "Comparison", path: Path) -> None:

@@ -12,7 +12,7 @@ import typer
 
 from vmqtui.cli.failures import DONE, FAILED, failed
 from vmqtui.cli.options import Json
-from vmqtui.cli.output import print_json
+from vmqtui.cli.output import folded, print_json
 from vmqtui.cli.reach import BrokerOptions
 from vmqtui.cli.run import run_async
 from vmqtui.printable import printable
@@ -71,9 +71,9 @@ async def _examine(at: BrokerOptions, clean: bool, *, tell: bool) -> "list[Findi
 
 
 def _print(one: "Finding") -> None:
-    print(f"{_MARKS[one.verdict]}  {one.subject}: {printable(one.found)}")
+    print("\n".join(folded(f"{_MARKS[one.verdict]}  {one.subject}: {printable(one.found)}", 8)))
     if one.advice:
-        print(f"{'':8}→ {printable(one.advice)}")
+        print("\n".join(folded(f"{'':8}→ {printable(one.advice)}", 10)))
     sys.stdout.flush()
 
 

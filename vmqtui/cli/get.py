@@ -1,6 +1,5 @@
 """``vmqtui get``: tables of engines' readings. ``vmqtui forget``: clear a host's retained messages."""
 
-import sys
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -130,13 +129,7 @@ class _Table:
             print()
         self._printed = True
         every = self._options.columns is not None
-        left_out = print_table(self._columns, rows, all_of_them=every, sources=sources)
-        if left_out and sys.stderr.isatty():
-            names = ", ".join(left_out)
-            print(
-                f"({counted(len(left_out), 'column')} left out for room; --columns A,B shows any: {names})",
-                file=sys.stderr,
-            )
+        print_table(self._columns, rows, all_of_them=every, sources=sources, see="--columns A,B shows any")
 
 
 async def _get(table: _Table, at: HostOptions) -> int:

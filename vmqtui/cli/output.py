@@ -7,8 +7,10 @@ import shutil
 import sys
 import time
 from collections.abc import Mapping, Sequence
+from textwrap import wrap
 from typing import TYPE_CHECKING, Any, Final
 
+from engine.counted import counted
 from vmqtui.cli.failures import not_one_of, unusable
 from vmqtui.numbers import age
 from vmqtui.printable import as_json, printable, shown
@@ -48,6 +50,24 @@ def terminal_columns() -> int | None:
     return shutil.get_terminal_size().columns if sys.stdout.isatty() else None
 
 
+def folded(text: str, hang: int = 4) -> list[str]:
+    """Return a line as it is printed: on a terminal in lines that fit its width, broken between words, all
+    but the first ``hang`` blanks in; elsewhere as one."""
+    room = terminal_columns()
+    if room is None or len(text) <= room:
+        return [text]
+    begin = len(text) - len(text.lstrip())
+    lines = wrap(
+        text.lstrip(),
+        max(hang + 20, room),
+        initial_indent=" " * begin,
+        subsequent_indent=" " * hang,
+        break_long_words=False,
+        break_on_hyphens=False,
+    )
+    return lines or [text]
+
+
 def chosen_columns(known: "Sequence[Column[Any]]", names: str | None) -> "Sequence[Column[Any]]":
     """Return a table's exported columns, or those listed in ``names``, in that order. ``names`` are JSON keys
     or headings, separated by commas. Ends with status 2 if a name is neither."""
@@ -76,36 +96,76 @@ def print_table(
     *,
     all_of_them: bool = False,
     sources: "Mapping[str, Source] | None" = None,
+    always: frozenset[str] = frozenset(),
+    see: str = "--json or a wider terminal shows all",
 ) -> list[str]:
     """Print a table; return the keys of the columns it leaves out. ``sources`` of columns, by key, mark their
     headings.
 
     Without ``all_of_them`` it leaves out columns that are unknown in every row (except those of priority 0,
-    for scripts), and, on a terminal, the least important columns that don't fit its width.
+    for scripts), and, on a terminal that is too narrow, those too, then the least important ones, last those
+    in ``always``. It then says on stderr, if that is a terminal, which ones, and with ``see`` what shows
+    them.
     """
+    from dataclasses import replace
+
     from vmqtui.columns.layout import Layout, lay_out
     from vmqtui.columns.sources import marked
     from vmqtui.draw import cells_of, fit
 
     columns = [column for column in columns if column.exported]
+    known = {
+        column.key for column in columns if not rows or any(column.value(row) is not None for row in rows)
+    }
     if not all_of_them:
-        columns = [
-            column
-            for column in columns
-            if column.priority == 0 or not rows or any(column.value(row) is not None for row in rows)
-        ]
+        columns = [column for column in columns if column.priority == 0 or column.key in known]
     headings = {one.key: marked(one, one.heading, (sources or {}).get(one.key)) for one in columns}
     texts = {column.key: [headings[column.key], *(column.text(row) for row in rows)] for column in columns}
     needs = {key: max(map(cells_of, of_column)) for key, of_column in texts.items()}
     layout = Layout([(column, needs[column.key]) for column in columns], gap=2)
-    if not all_of_them and (room := terminal_columns()) is not None:
-        layout = lay_out(columns, room, needs)
+    room = None if all_of_them else terminal_columns()
+    if room is not None and sum(needs.values()) + layout.gap * (len(columns) - 1) > room:
+        narrow = [  # headings are never cut
+            replace(column, width=max(column.width, cells_of(headings[column.key])))
+            for column in columns
+            if column.key in known
+        ]
+        layout = lay_out(narrow, room, needs, always=always)
     for line in range(len(rows) + 1):
         cells = (fit(texts[column.key][line], width, right=column.right) for column, width in layout.columns)
         print((" " * layout.gap).join(cells).rstrip())
     sys.stdout.flush()
     shown = {column.key for column, _ in layout.columns}
-    return [column.key for column in columns if column.key not in shown]
+    left_out = [column.key for column in columns if column.key not in shown]
+    if left_out and sys.stderr.isatty():
+        note = f"({counted(len(left_out), 'column')} left out for room; {see}: {', '.join(left_out)})"
+        print("\n".join(folded(note, 1)), file=sys.stderr, flush=True)
+    return left_out
+
+
+def print_texts(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+    """Print a table of texts by the rules of ``print_table``: the first column has names, the others have
+    numbers, the last of which are the least important."""
+    from operator import itemgetter
+
+    from vmqtui.columns import Column
+
+    print_table(
+        [
+            Column[Sequence[str]](
+                key=head,
+                title=head,
+                heading=head,
+                width=max(len(head), *(len(row[place]) for row in rows)),
+                help=head,
+                value=itemgetter(place),
+                right=place > 0,
+                priority=place,
+            )
+            for place, head in enumerate(heads)
+        ],
+        rows,
+    )
 
 
 def print_result(response: "Response") -> None:

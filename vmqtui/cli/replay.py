@@ -10,7 +10,7 @@ from engine.counted import counted
 from vmqtui.cli.failures import engine_sentences, sentences, unusable, warn
 from vmqtui.cli.frames import CaptureArgument, kept_capture, prepare_kernels, reading, warn_of
 from vmqtui.cli.options import AdapterThatIsFed, Json, WorkerDeadline
-from vmqtui.cli.output import ProgressLine, print_json, print_table, write_in_utf8
+from vmqtui.cli.output import ProgressLine, folded, print_json, print_table, write_in_utf8
 
 if TYPE_CHECKING:
     from engine.service.replay import ReplayResult
@@ -18,6 +18,12 @@ if TYPE_CHECKING:
 
 _LATE_NS: Final = 500_000_000
 _MOVES: Final = 20
+_COUNTED: Final = {
+    "queues": frozenset({"steered_frames", "dropped_no_buffer"}),
+    "filters": frozenset({"matched_frames"}),
+    "cpus": frozenset({"indicated_frames"}),
+}
+"""Columns of each table that a narrow terminal leaves out last: what a replay counts. There are no rates."""
 
 
 def replay(
@@ -178,9 +184,9 @@ def _print_report(done: "ReplayResult") -> None:
         snapshot = Snapshot(document["capture"], config=done.config, stats=done.stats)
         for noun in ("queues", "filters"):
             print()
-            print_table(COLUMNS[noun], snapshot.rows(noun, name))
+            print_table(COLUMNS[noun], snapshot.rows(noun, name), always=_COUNTED[noun])
     print()
-    print_table(COLUMNS["cpus"], snapshot.rows("cpus"))
+    print_table(COLUMNS["cpus"], snapshot.rows("cpus"), always=_COUNTED["cpus"])
     if "balancer" in document:
         _print_moves(document["balancer"])
 
@@ -201,10 +207,11 @@ def _print_moves(told: dict[str, Any]) -> None:
     for one in moves:
         cause = one["cause"].removeprefix("balancer, ")
         when = f"{one['sim_time_ns'] / 1e9:,.3f} s"
-        print(f"  {when} adapter {one['adapter']}, queue {one['queue_id']}: {cause}")
+        print("\n".join(folded(f"  {when} adapter {one['adapter']}, queue {one['queue_id']}: {cause}", 6)))
     if total > len(moves):
         print(f"  and {total - len(moves):,} more (--json has them)")
 
 
 def _print_counts(title: str, counts: dict[str, int]) -> None:
-    print(f"  {title}: " + ", ".join(f"{name} {count:,}" for name, count in counts.items()))
+    line = f"  {title}: " + ", ".join(f"{name} {count:,}" for name, count in counts.items())
+    print("\n".join(folded(line)))

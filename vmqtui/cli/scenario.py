@@ -9,7 +9,7 @@ from engine.files import own_directory
 from vmqtui.cli.failures import DONE, FAILED, sentences, unusable
 from vmqtui.cli.frames import SourceOptions, prepare_kernels
 from vmqtui.cli.options import Json, NoState, Theme
-from vmqtui.cli.output import print_json, write_in_utf8
+from vmqtui.cli.output import folded, print_json, write_in_utf8
 
 if TYPE_CHECKING:
     from vmqtui.library.lessons import Lesson
@@ -54,7 +54,8 @@ def list_(json_: Json = False) -> None:
     wide, wide_rule = (max(map(len, names)) for names in (LESSONS, [one.rule for one in LESSONS.values()]))
     print(f"{'Name':<{wide}}  {'Finding':<{wide_rule}}  Lesson")
     for one in LESSONS.values():
-        print(f"{one.name:<{wide}}  {one.rule:<{wide_rule}}  {one.title}")
+        line = f"{one.name:<{wide}}  {one.rule:<{wide_rule}}  {one.title}"
+        print("\n".join(folded(line, wide + wide_rule + 4)))
 
 
 def _entry(lesson: "Lesson") -> dict[str, Any]:

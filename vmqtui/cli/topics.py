@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 import typer
 
 from vmqtui.cli.failures import DONE, failed, not_one_of, unusable
-from vmqtui.cli.output import terminal_columns, write_in_utf8
+from vmqtui.cli.output import folded, terminal_columns, write_in_utf8
 
 if TYPE_CHECKING:
     from rich.markdown import Markdown
@@ -79,7 +79,7 @@ def _list(pages: dict[str, Path]) -> None:
     width = max(map(len, pages))
     print("Topics of vmqtui help TOPIC:\n")
     for name, path in pages.items():
-        print(f"  {name:<{width}}  {_title(path)}")
+        print("\n".join(folded(f"  {name:<{width}}  {_title(path)}", width + 4)))
     print("\nvmqtui COMMAND --help tells of a command, ? of the keys on a screen.", flush=True)
 
 

@@ -244,21 +244,27 @@ _MOVES_IN_TERMINAL: Final = 4
 def lines(comparison: Comparison, width: int | None) -> list[str]:
     """The comparison as lines; columns that don't fit ``width`` (None: no limit) move to tables below."""
     made = grid(comparison)
-    out = [summary(comparison)]
+    out = _folded(summary(comparison), width)
     if hint := gaps(comparison):
-        out += [hint] if width is None else wrap(hint, width)
+        out += _folded(hint, width, "")
     out.append("")
     for part in _tables(made, width):
         out += [*aligned(part.heads, part.rows), ""]
     if made.alike:
-        out += ["the same in all: " + ", ".join(f"{title} {value}" for title, value in made.alike), ""]
+        alike = "the same in all: " + ", ".join(f"{title} {value}" for title, value in made.alike)
+        out += [*_folded(alike, width), ""]
     out += _moved(comparison, width)
     found = verdicts(comparison)
     if not found:
         return [*out, "no run is better than another at anything" if len(comparison.runs) > 1 else ""]
     for sentence in (f"{WINNER} {WHAT_WINS}", *(f"{name}: {wins}" for name, wins in found)):
-        out += [sentence] if width is None else wrap(sentence, width, subsequent_indent="    ")
+        out += _folded(sentence, width)
     return out
+
+
+def _folded(text: str, width: int | None, indent: str = "    ") -> list[str]:
+    """A text in lines of at most ``width`` cells (None: no limit), the later ones indented."""
+    return [text] if width is None else wrap(text, width, subsequent_indent=indent)
 
 
 def _moved(comparison: Comparison, width: int | None) -> list[str]:
@@ -267,8 +273,7 @@ def _moved(comparison: Comparison, width: int | None) -> list[str]:
     for name, sentence in moves(comparison, most=_MOVES_IN_TERMINAL):
         if name:
             out.append(f"{name}, moved by the balancer:")
-        line = f"  {sentence}"
-        out += [line] if width is None else wrap(line, width, subsequent_indent="      ")
+        out += _folded(f"  {sentence}", width, "      ")
     return [*out, ""] if out else []
 
 
