@@ -148,6 +148,21 @@ async def test_the_line_of_keys_has_the_one_that_pauses_where_there_is_room(dash
             assert "Space pause" in screen_text(app).splitlines()[-1]
 
 
+@pytest.mark.parametrize(("width", "views"), [(80, ""), (120, "3678"), (160, "12345678")])
+async def test_the_line_of_keys_has_the_one_that_writes_a_table_where_there_is_room(
+    dashboard: Running, width: int, views: str
+) -> None:
+    async with dashboard(size=(width, 40)) as (app, pilot, _):
+        seen = ""
+        for view in "12345678":
+            await pilot.press(view)
+            await pilot.pause()
+            line = screen_text(app).splitlines()[-1]
+            seen += view * ("w CSV" in line)
+            assert line.endswith("? help  q quit")
+        assert seen == views
+
+
 def test_help_has_first_what_a_newcomer_needs_first() -> None:
     lines = [line.rstrip() for line in help_of(Keymap({}).offered(), "queues").splitlines()]
     first = ["Moving", "Views", "Table", "Time", "Program", "Files", "Charts", "Queues"]
