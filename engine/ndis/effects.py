@@ -1,13 +1,15 @@
-"""Effects of requests on the data plane, and the data plane's gauges that the control plane reads.
+"""Effects of requests on the data plane, their events, and the gauges that the control plane reads.
 
 The control plane decides; the data plane carries out the effects in order, between two rounds.
 Effects identify a queue by adapter index (position in the scenario) and queue id.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
 from engine.scenario.model import BalancerSpec, TrafficSpec
+from engine.scenario.values import is_whole, show
 
 
 @dataclass(frozen=True)
@@ -178,11 +180,28 @@ Effect = (
 class Indication:
     """A change to publish as an event; ``event`` and ``cause`` are those of the event message.
 
-    In an event about a VM, which ``cause`` names, ``queue_id`` and ``state`` are None.
+    In an event about a VM, which ``cause`` names, or about an adapter, ``queue_id`` and ``state`` are None;
+    in one about the host ``adapter`` is None too.
     """
 
     event: str
-    adapter: int
+    adapter: int | None
     queue_id: int | None
     state: str | None
     cause: str
+
+
+def change(key: str, before: object, after: object) -> str:
+    """Return one change: ``buffers 512 → 1,024``."""
+    return f"{key} {_shown(before)} → {_shown(after)}"
+
+
+def changed_by(driver: str, changes: Sequence[str]) -> str:
+    """Return the cause of an event about changes of one thing."""
+    return f"changed by {driver}: {', '.join(changes)}"
+
+
+def _shown(value: object) -> str:
+    if is_whole(value):
+        return f"{value:,}"
+    return f"{value:,.12g}" if isinstance(value, float) else show(value)

@@ -9,7 +9,16 @@ import msgspec
 
 from engine.counted import counted, noun
 from engine.ndis.adapter import Adapter
-from engine.ndis.effects import Effect, Indication, Observe, SetBalancer, SetLink, SetTraffic
+from engine.ndis.effects import (
+    Effect,
+    Indication,
+    Observe,
+    SetBalancer,
+    SetLink,
+    SetTraffic,
+    change,
+    changed_by,
+)
 from engine.ndis.outcome import NdisError, NdisStatus, Outcome, answer, done, invalid
 from engine.ndis.queue import key_in_words, vlan_of
 from engine.ndis.vm_requests import free_all_queues
@@ -63,6 +72,10 @@ def set_adapter(adapter: Adapter, observe: Observe, driver: str, **given: Any) -
         changes.append(words_of_set)
     if spec.link_gbps != before.link_gbps:
         effects.append(SetLink(adapter.index, spec.link_gbps))
+    if changed:
+        settings = [change(key, getattr(before, key), getattr(spec, key)) for key in changed]
+        told = Indication("adapter_changed", adapter.index, None, None, changed_by(driver, settings))
+        indications = [told, *indications]
     what = " and ".join(changes) or "is as it was"
     message = f"{adapter.title} {what}"
     return done(message, result=result, effects=effects, indications=indications, changed=bool(changed))
@@ -172,18 +185,36 @@ def set_traffic(traffic: TrafficSettings, observe: Observe, driver: str, **given
     if after == before:
         return done("the traffic is as it was", changed=False)
     traffic.spec = after
-    flows = sum(len(mix.flow) for mix in after.mix)
-    what = f"{_count(len(after.mix), 'mix', 'mixes')} of {_count(flows, 'flow', 'flows')}, seed {after.seed}"
     return done(
-        f"the traffic is {what}, from the next round on"
+        f"the traffic is {_mixes(after)}, seed {after.seed}, from the next round on"
         if after.mix
         else "the traffic has no mix, so no frames come",
         effects=[SetTraffic(after)],
+        indications=[
+            Indication("traffic_changed", None, None, None, changed_by(driver, _changes(before, after)))
+        ],
     )
 
 
-def _count(number: int, one: str, several: str) -> str:
-    return f"{number} {one if number == 1 else several}"
+def _changes(before: TrafficSpec, after: TrafficSpec) -> list[str]:
+    changes = [] if before.seed == after.seed else [f"seed {before.seed} → {after.seed}"]
+    if before.mix != after.mix:
+        was, now = (f"{_mixes(spec)}{_rate(spec)}" for spec in (before, after))
+        changes.append(f"{was} → {now}" if was != now else f"{now}, of other flows or patterns")
+    return changes
+
+
+def _mixes(traffic: TrafficSpec) -> str:
+    if not traffic.mix:
+        return "no mix"
+    flows = sum(len(mix.flow) for mix in traffic.mix)
+    return f"{counted(len(traffic.mix), 'mix', 'mixes')} of {counted(flows, 'flow')}"
+
+
+def _rate(traffic: TrafficSpec) -> str:
+    pps = sum(mix.rate_pps or 0 for mix in traffic.mix)
+    gbps = sum(mix.rate_gbps or 0 for mix in traffic.mix)
+    return (f", {pps:,.12g} pkt/s" if pps else "") + (f", {gbps:,.12g} Gbit/s" if gbps else "")
 
 
 def _plain(traffic: TrafficSpec) -> dict[str, Any]:
@@ -219,6 +250,11 @@ def set_balancer(balancing: BalancerSettings, observe: Observe, driver: str, **g
         raise invalid(str(error)) from None
     if after == balancing.spec:
         return done("the balancer is as it was", changed=False)
+    settings = [
+        change(key, getattr(balancing.spec, key), getattr(after, key))
+        for key in keys_of(BalancerSpec)
+        if getattr(balancing.spec, key) != getattr(after, key)
+    ]
     balancing.spec = after
     if after.mode == "off":
         words = "the balancer is off; queues stay where they are"
@@ -227,4 +263,5 @@ def set_balancer(balancing: BalancerSettings, observe: Observe, driver: str, **g
             f"the balancer looks every {after.interval_ms} ms: from {after.scale_out:.0%} load on queues move"
             f" to other processors, up to {after.scale_in:.0%} they move home"
         )
-    return done(words, effects=[SetBalancer(after)])
+    told = Indication("balancer_changed", None, None, None, changed_by(driver, settings))
+    return done(words, effects=[SetBalancer(after)], indications=[told])

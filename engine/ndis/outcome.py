@@ -2,9 +2,11 @@
 
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Any, Literal
+from typing import Any, Final, Literal
 
 from engine.ndis.effects import Effect, Indication
+
+_CHANGES_OF_STATE: Final = ("queue_state", "queue_freed")
 
 
 class NdisStatus(StrEnum):
@@ -86,7 +88,7 @@ class Outcome:
         return {
             one.queue_id: one.state
             for one in self.indications
-            if one.queue_id is not None and one.state is not None
+            if one.queue_id is not None and one.state is not None and one.event in _CHANGES_OF_STATE
         }
 
 

@@ -20,6 +20,8 @@ from engine.ndis.effects import (
     SetBuffers,
     SplitBuffers,
     SteeringChanged,
+    change,
+    changed_by,
 )
 from engine.ndis.outcome import NdisError, NdisStatus, Outcome, done, exhausted, invalid
 from engine.ndis.queue import DEFAULT_QUEUE, Event, Filter, Queue, State, key_in_words, key_of, vlan_of
@@ -156,28 +158,39 @@ def set_queue_parameters(
         if owned:
             _check_growth(adapter, observe, queue_id, buffers)
     effects: list[Effect] = []
+    indications: list[Indication] = []
     changes: list[str] = []
+    settings: list[str] = []
+    named = adapter.processors.name
     if cpu is not None and cpu != queue.cpu:
+        moved = f"moved by {driver} from {named(queue.cpu)} to {named(cpu)}"
+        indications.append(adapter.indicate(queue, moved, "queue_moved"))
         queue.cpu = cpu
         effects.append(MoveQueue(adapter.index, queue_id, cpu))
-        changes.append(f"is served by processor {adapter.processors.name(cpu)}")
+        changes.append(f"is served by processor {named(cpu)}")
     if cpu is not None and not keep_home and cpu != queue.home_cpu:
-        queue.home_cpu = cpu
         if not changes:
-            changes.append(f"is at home on processor {adapter.processors.name(cpu)}")
+            settings.append(f"home {named(queue.home_cpu)} → {named(cpu)}")
+            changes.append(f"is at home on processor {named(cpu)}")
+        queue.home_cpu = cpu
     if buffers is not None and owned not in (0, buffers):
+        settings.append(change("buffers", owned, buffers))
         adapter.budget.give(queue_id, buffers)
         effects.append(SetBuffers(adapter.index, queue_id, buffers))
         changes.append(f"has {counted(buffers, 'buffer')}")
     elif buffers is not None and buffers != queue.suggested_buffers:
+        settings.append(change("suggested buffers", queue.suggested_buffers, buffers))
         changes.append(f"suggests {counted(buffers, 'buffer')}")
     if buffers is not None:
         queue.suggested_buffers = buffers
     if name is not None and name != queue.name:
+        settings.append(change("name", queue.name, name))
         queue.name = name
         changes.append(f"is named {show(name)}")
+    if settings:
+        indications.append(adapter.indicate(queue, changed_by(driver, settings), "queue_changed"))
     what = " and ".join(changes) or "is as it was"
-    return done(f"queue {queue_id} {what}", effects=effects, changed=bool(changes))
+    return done(f"queue {queue_id} {what}", effects=effects, indications=indications, changed=bool(changes))
 
 
 def free_queue(adapter: Adapter, observe: Observe, driver: str, *, queue_id: int) -> Outcome:
@@ -248,11 +261,13 @@ def set_filter(
             " (another MAC or VLAN fits)"
         )
     new = adapter.add_filter(queue, key, driver)
+    cause = f"filter {new.filter_id} set by {driver} ({key_in_words(key)})"
+    told = adapter.move(queue, Event.SET_FILTER, cause)
     return done(
         f"filter {new.filter_id} ({key_in_words(key)}) is set on queue {queue_id}",
         result={"filter_id": new.filter_id},
         effects=[NewFilter(adapter.index, new.filter_id), SteeringChanged(adapter.index)],
-        indications=adapter.move(queue, Event.SET_FILTER, f"filter {new.filter_id} set by {driver}"),
+        indications=told or [adapter.indicate(queue, cause, "filter_changed")],
     )
 
 
@@ -272,11 +287,12 @@ def clear_filter(
         )
     if old.driver != driver:
         raise invalid(f"driver: filter {filter_id} belongs to {show(old.driver)}, not to {show(driver)}")
-    effects, indications = clear_filters(adapter, queue, [old], f"last filter cleared by {driver}")
+    cleared = f"cleared by {driver} ({key_in_words(old.key)})"
+    effects, told = clear_filters(adapter, queue, [old], f"last filter {cleared}")
     return done(
         f"filter {filter_id} ({key_in_words(old.key)}) is cleared from queue {queue_id}",
         effects=[*effects, SteeringChanged(adapter.index)],
-        indications=indications,
+        indications=told or [adapter.indicate(queue, f"filter {filter_id} {cleared}", "filter_changed")],
     )
 
 

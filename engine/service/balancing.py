@@ -27,21 +27,19 @@ _COLUMNS: Final = [
 class BalancerDriver:
     """Balances a machine's queues while its scenario or a request enables that.
 
-    ``request`` and ``add_event`` are methods of the machine. ``moves`` holds the first MOVES_KEPT moves in
-    the form of a replay's document; ``by_reason`` counts all moves.
+    ``request`` is the machine's, which takes the cause of a move's event. ``moves`` holds the first
+    MOVES_KEPT moves in the form of a replay's document; ``by_reason`` counts all moves.
     """
 
     def __init__(
         self,
         host: Host,
         plane: Plane,
-        request: Callable[[str, Mapping[str, Any]], Outcome],
-        add_event: Callable[[str, str, str, int, str], None],
+        request: Callable[[str, Mapping[str, Any], str], Outcome],
     ) -> None:
         self._host = host
         self._plane = plane
         self._request = request
-        self._add_event = add_event
         self._balancer = Balancer(host.scenario.host, host.scenario.cpu)
         self.moves: list[dict[str, Any]] = []
         self.by_reason: Counter[Reason] = Counter()
@@ -71,13 +69,11 @@ class BalancerDriver:
         for move in self._balancer.poll(self._counters()):
             key, now_ns = move.key, self._plane.now_ns
             name = self._host.adapters[key.adapter].spec.name
-            queue = self._host.adapters[key.adapter].queues[key.queue_id]
             params = {"adapter": name, "queue_id": key.queue_id, "cpu": move.target, "keep_home": True}
-            if self._request("set_queue_parameters", params).status != "ok":
+            cause = move.words(self._host.scenario.host.processors.name)
+            if self._request("set_queue_parameters", params, cause).status != "ok":
                 continue
             self._balancer.moved(move, now_ns)
-            cause = move.words(self._host.scenario.host.processors.name)
-            self._add_event("queue_moved", cause, name, key.queue_id, str(queue.state))
             self.by_reason[move.reason] += 1
             if len(self.moves) < MOVES_KEPT:
                 self.moves.append(_described(move, name, now_ns, cause))

@@ -90,7 +90,7 @@ class Machine:
             if former is None:
                 undo.callback(self.rounds.close)
             self._carry_out(effects)
-            self.balancing = BalancerDriver(self.host, self.plane, self.request, self.add_event)
+            self.balancing = BalancerDriver(self.host, self.plane, self.request)
             undo.pop_all()
 
     @property
@@ -98,11 +98,14 @@ class Machine:
         """Whether another machine can take over the workers and the shared memory of this one."""
         return self.rounds.reusable
 
-    def request(self, op: str, params: Mapping[str, Any]) -> Outcome:
-        """Apply a request; when this returns, its effects are carried out, or it was refused."""
+    def request(self, op: str, params: Mapping[str, Any], cause: str | None = None) -> Outcome:
+        """Apply a request; when this returns, its effects are carried out, or it was refused.
+
+        ``cause``: that of the request's events, instead of words on the request.
+        """
         outcome = self.host.apply(op, params, self.plane)
         self._carry_out(outcome.effects)
-        self._publish(outcome.indications)
+        self._publish(outcome.indications, cause)
         return outcome
 
     def settle(self) -> None:
@@ -261,10 +264,10 @@ class Machine:
                 }
             )
 
-    def _publish(self, indications: tuple[Indication, ...]) -> None:
+    def _publish(self, indications: tuple[Indication, ...], cause: str | None = None) -> None:
         for one in indications:
-            name = self.host.adapters[one.adapter].spec.name
-            self.add_event(one.event, one.cause, name, one.queue_id, one.state)
+            name = None if one.adapter is None else self.host.adapters[one.adapter].spec.name
+            self.add_event(one.event, cause or one.cause, name, one.queue_id, one.state)
 
     def _adapter_rows(self) -> list[AdapterRows]:
         rows = []

@@ -1,4 +1,4 @@
-"""The event message: state changes, the beginning and end of drops, deaths of workers, and others."""
+"""The event message: changes by requests, the beginning and end of drops, deaths of workers, and others."""
 
 from typing import Literal, NamedTuple
 
@@ -10,18 +10,19 @@ from engine.telemetry.bounds import Count, Name, Nanoseconds, Words
 class Event(msgspec.Struct, frozen=True, kw_only=True):
     """One event of a host. ``cause`` is a sentence for users.
 
-    Kinds: ``queue_state`` (with ``state``), ``queue_freed``, ``queue_free_aborted``, ``vm_paused``,
-    ``vm_resumed``, ``vm_removed``, ``vm_migrated`` (``cause`` names the VM), ``drops_begin``, ``drops_end``,
+    Kinds: ``queue_state`` (with the new ``state``), ``queue_freed``, ``queue_free_aborted``, ``queue_moved``
+    (by a request, the balancer, or another interrupt affinity), ``queue_changed``, ``filter_changed``,
+    ``vm_paused``, ``vm_resumed``, ``vm_removed``, ``vm_migrated`` (``cause`` names the VM),
+    ``adapter_changed``, ``balancer_changed``, ``traffic_changed``, ``drops_begin``, ``drops_end``,
     ``drops_unreported`` (too many to report each), ``worker_died``, ``worker_replaced``, ``worker_down``,
-    ``broker_restarted`` (the embedded broker), ``gap_shortened``, ``capture_ended``, ``queue_moved`` (by the
-    balancer, or by another interrupt affinity), ``bad_request``, ``messages_dropped`` (the send queue was
-    full).
+    ``broker_restarted`` (the embedded broker), ``gap_shortened``, ``capture_ended``, ``bad_request``,
+    ``messages_dropped`` (the send queue was full).
 
     Of measured hosts only: ``adapter_came``, ``adapter_gone``, ``adapter_restarted`` (a new interface of the
     same name), ``channels_changed`` (the number of receive queues in use), ``counters_restarted``,
-    ``functions_changed`` (the number of virtual functions), ``filter_changed`` (a virtual function's MAC or
-    VLAN), ``link_up``, ``link_down``, ``reading_trouble`` (something can't be read), ``reading_failed``,
-    ``reading_resumed``, ``reading_late``.
+    ``functions_changed`` (the number of virtual functions), ``link_up``, ``link_down``, ``reading_trouble``
+    (something can't be read), ``reading_failed``, ``reading_resumed``, ``reading_late``. Theirs,
+    ``filter_changed`` is about a virtual function's MAC or VLAN.
     """
 
     seq: Count

@@ -253,6 +253,42 @@ def test_what_if_answers_and_changes_nothing(reader: Reader) -> None:
     assert (queue["cpu"], queue["name"]) == (1, "web")
 
 
+def test_what_a_request_changes_is_an_event_and_nothing_else_is(reader: Reader) -> None:
+    """The same request again changes nothing; what is changed is put back."""
+    events = len(reader.messages["event"])
+    of_queue = {"adapter": "nic0", "queue_id": 1}
+    for cpu, name in ((3, "shop"), (3, "shop"), (1, "web")):
+        reader.ok("set_queue_parameters", **of_queue, cpu=cpu, name=name, what_if=True)
+        reader.ok("set_queue_parameters", **of_queue, cpu=cpu, name=name)
+    second = reader.ok("set_filter", **of_queue, mac=MAC["more"], vlan=3)["filter_id"]
+    reader.ok("clear_filter", **of_queue, filter_id=second)
+    for mode in ("dynamic", "off", "off"):
+        reader.ok("set_balancer", mode=mode, interval_ms=3_600_000)
+    reader.ok("set_balancer", interval_ms=100)
+    filter_id = f"filter {second}"
+    expected = [
+        ("queue_moved", 1, "moved by vsp from 0:1 to 0:3"),
+        ("queue_changed", 1, 'changed by vsp: name "web" → "shop"'),
+        ("queue_moved", 1, "moved by vsp from 0:3 to 0:1"),
+        ("queue_changed", 1, 'changed by vsp: name "shop" → "web"'),
+        ("filter_changed", 1, f"{filter_id} set by vsp ({MAC['more']} VLAN 3)"),
+        ("filter_changed", 1, f"{filter_id} cleared by vsp ({MAC['more']} VLAN 3)"),
+        ("balancer_changed", None, 'changed by vsp: mode "off" → "dynamic", interval_ms 100 → 3,600,000'),
+        ("balancer_changed", None, 'changed by vsp: mode "dynamic" → "off"'),
+        ("balancer_changed", None, "changed by vsp: interval_ms 3,600,000 → 100"),
+    ]
+
+    def changes() -> list[tuple[str, int | None, str]]:
+        return [
+            (each["event"], each["queue_id"], each["cause"])
+            for each in reader.messages["event"][events:]
+            if each["event"] == "queue_moved" or each["event"].endswith("_changed")
+        ]
+
+    wait_until(lambda: len(changes()) >= len(expected), what="the events")
+    assert changes() == expected
+
+
 def test_a_repeated_id_brings_the_first_answer_and_does_nothing(reader: Reader) -> None:
     request = {"id": "once", "op": "allocate_queue", "params": ALLOCATE | {"adapter": "nic0"}}
     first = reader.send(request)

@@ -267,7 +267,8 @@ def test_the_default_queue_is_anyones_but_a_filter_on_it_is_of_who_set_it() -> N
 
     assert host.refuse("clear_filter", queue_id=0, filter_id=1)[0] == "INVALID_PARAMETER"
     outcome = host.accept("clear_filter", queue_id=0, filter_id=1, driver="other")
-    assert (outcome.effects, outcome.indications) == ((SteeringChanged(0),), ())
+    assert outcome.effects == (SteeringChanged(0),)
+    assert [(one.event, one.state) for one in outcome.indications] == [("filter_changed", "running")]
     assert host.state(0) == "running"
 
 

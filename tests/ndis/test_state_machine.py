@@ -146,6 +146,7 @@ class ControlPlane(RuleBasedStateMachine):
         expected = self.model.request(op, params)
         outcome = self.lab.send(op, **params)
         self.note(outcome)
+        assert bool(outcome.indications) == outcome.changed
         status = outcome.ndis_status.removeprefix("NDIS_STATUS_")
         if expected.faults:
             assert outcome.status == "error"
@@ -173,6 +174,9 @@ class ControlPlane(RuleBasedStateMachine):
         """What a reader of events, and a data plane, know after an outcome."""
         for one in outcome.indications:
             if one.queue_id is None:
+                continue
+            if one.event in ("queue_moved", "queue_changed", "filter_changed"):
+                assert one.state == self.indicated[one.queue_id]
                 continue
             before = self.indicated.pop(one.queue_id, "undefined")
             assert one.state != before
