@@ -4,12 +4,14 @@ import msgspec
 import pytest
 
 from engine.scenario.model import HostSpec
+from engine.view.rows import QueueView
 from tests.vmqtui.conftest import screen_text
 from tests.vmqtui.dialogs import closed, opened, shown, told, type_into
 from tests.vmqtui.test_whole import MAC, SCENARIO, queue, seen
 from vmqtui.app import VmqApp
 from vmqtui.link import BusLink
 from vmqtui.pytest_plugin import StartEngine
+from vmqtui.widgets.table import LiveTable
 
 pytestmark = pytest.mark.slow
 
@@ -85,6 +87,30 @@ async def test_effects_are_foreseen_and_taken_back(vmq_engine: StartEngine) -> N
             await seen(pilot, lambda: queue(app, "web-01") is None)
             await pilot.press("u")
             await told(pilot, app, "a VM that is migrated is gone from this switch")
+
+
+async def test_a_move_is_in_the_events_and_in_the_history_of_its_queue(vmq_engine: StartEngine) -> None:
+    engine = await vmq_engine(SCENARIO)
+    async with BusLink() as link:
+        app = VmqApp(link)
+        async with app.run_test(size=(120, 50)) as pilot:
+            await link.connect(engine.url)
+            await seen(pilot, lambda: "● live" in screen_text(app))
+            await pilot.press("2", "down", "enter")
+            await shown(pilot, app, "History 0", "no event yet")
+            await pilot.press("m")
+            await opened(pilot, app)
+            await pilot.press("down", "enter")
+            await closed(pilot, app)
+            await shown(pilot, app, "History 1", "moved by vsp from 0:")
+            assert "no event" not in screen_text(app)
+            await pilot.press("escape", "7")
+            await shown(pilot, app, "moved by vsp from 0:")
+            await pilot.press("home", "o")
+            await pilot.pause()
+            row = app.query_one("#queues-table", LiveTable).row
+            assert isinstance(row, QueueView)
+            assert row.label == "web-01"
 
 
 async def test_several_hosts_of_one_broker_are_seen_and_asked_apart(vmq_engine: StartEngine) -> None:

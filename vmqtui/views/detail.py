@@ -66,13 +66,13 @@ class QueuePanels:
         self._filters, self._events = filters, events
         filters.empty = "no filter is set on it"
         asked = view.model.asks_for_past_events
-        events.empty = "its state has not changed" + (" yet" if asked else " since this attached")
+        events.empty = "no event" + (" yet" if asked else " since this attached")
         for panel, title in (
             (self._facts, "Queue"),
             (self._rates, "Rates over time"),
             (self._memory, "Buffers"),
             (filters, "Filters"),
-            (events, "State history"),
+            (events, "History"),
         ):
             set_title(panel, title)
 
@@ -93,7 +93,7 @@ class QueuePanels:
             its = [one for one in snapshot.filters if (one.adapter, one.queue_id) == of]
             self._view.show(self._filters, its, "Filters", hidden=_OF_QUEUE)
             events = snapshot.events_of_queue(row.adapter, row.queue_id, gone)
-            self._view.show(self._events, events, "State history", hidden=self._hidden)
+            self._view.show(self._events, events, "History", hidden=self._hidden)
         for panel in (self._facts, self._rates, self._memory):
             panel.repaint()
 
