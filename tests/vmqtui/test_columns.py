@@ -9,10 +9,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from engine.ndis.adapter import DEFAULT_DRIVER
 from engine.ndis.counters import QUEUE, QUEUE_GAUGES, names
 from engine.telemetry.stats import AdapterStats, Columns, Stats
 from tests.vmqtui.scripted import EVENTS, make_config, make_stats
 from vmqtui.columns import COLUMNS, export_row, ordered
+from vmqtui.columns.filters import SWITCH_DRIVER, driver_words
 from vmqtui.columns.layout import lay_out
 from vmqtui.draw import bar, width_of
 from vmqtui.numbers import compact, decimal, grouped, percent
@@ -209,3 +211,9 @@ def test_dashboard_never_loads_numba_or_the_data_plane() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+def test_the_switch_s_driver_is_named_as_what_it_is() -> None:
+    assert SWITCH_DRIVER == DEFAULT_DRIVER
+    assert driver_words(DEFAULT_DRIVER) == "vsp (the switch)"
+    assert driver_words("mine\x1b") == "mine␛"

@@ -46,7 +46,9 @@ class Asking(HostOptions):
     ] = None
     driver: Annotated[
         str | None,
-        typer.Option("--driver", metavar="D", help="The overlying driver it is for; default: vsp."),
+        typer.Option(
+            "--driver", metavar="D", help="The overlying driver it is for; default: vsp, the virtual switch."
+        ),
     ] = None
     what_if: Annotated[bool, typer.Option("--what-if", help="Say what would happen, and change nothing.")] = (
         False

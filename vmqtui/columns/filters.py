@@ -1,6 +1,7 @@
 """Columns of filters and of switch ports."""
 
 from collections.abc import Callable
+from typing import Final
 
 from engine.view.rows import FilterView, PortView, Trouble
 from vmqtui.columns.column import (
@@ -11,6 +12,7 @@ from vmqtui.columns.column import (
     adapter_column,
     gauge,
     mac_column,
+    plain,
     quiet,
     rate_column,
     share_column,
@@ -18,6 +20,9 @@ from vmqtui.columns.column import (
     vm_column,
 )
 from vmqtui.numbers import grouped
+
+SWITCH_DRIVER: Final = "vsp"
+"""The overlying driver of the virtual switch (``engine.ndis.adapter.DEFAULT_DRIVER``, which needs NumPy)."""
 
 
 def _filter_value(read: Callable[[FilterView], Value]) -> Callable[[FilterView], Value]:
@@ -135,12 +140,21 @@ FILTERS: tuple[Column[FilterView], ...] = (
         title="Driver",
         heading="Driver",
         width=7,
-        help="The overlying driver that set it, and alone may clear it.",
+        help=(
+            "The overlying driver that set it, and alone may clear it: a driver above the adapter's, as vsp, "
+            "the virtual switch (virtualization service provider), which has the scenario's."
+        ),
         value=lambda row: row.config.driver if row.config else None,
         priority=7,
         level=lambda row: "dim",
     ),
 )
+
+
+def driver_words(driver: str) -> str:
+    """Return the name of an overlying driver, and of the switch's what it is: ``vsp (the switch)``."""
+    return f"{driver} (the switch)" if driver == SWITCH_DRIVER else plain(driver)
+
 
 PORTS: tuple[Column[PortView], ...] = (
     adapter_column(),

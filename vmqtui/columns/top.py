@@ -91,7 +91,11 @@ TOP: tuple[Column[PairView], ...] = (
         heading="frames",
         width=11,
         unit="frames",
-        help="Frames so far, at most: an upper bound from a sketch of bounded size.",
+        help=(
+            "Frames so far, at most: the engine counts the busiest pairs in a table of bounded size (a "
+            "sketch), where a pair that takes another's place begins with its count. So never too few, and "
+            "± of it may be too many."
+        ),
         computed="frames",
         facts=("default_queue_top",),
         value=lambda row: row.frames,
@@ -105,7 +109,7 @@ TOP: tuple[Column[PairView], ...] = (
         heading="error",
         width=9,
         unit="frames",
-        help="So many of them may be another pair's.",
+        help="So many of ≤ frames may be another pair's; exact: none.",
         computed="error",
         value=lambda row: row.error,
         format=lambda value: "exact" if value == 0 else grouped(value),
@@ -186,7 +190,7 @@ NEAR_MISSES: tuple[Column[NearMissView], ...] = (
         heading="frames",
         width=10,
         unit="frames",
-        help="Frames so far, at most.",
+        help="Frames so far, at most, as under Who lands here.",
         computed="frames",
         value=lambda row: row.pair.frames,
         format=grouped,

@@ -118,12 +118,13 @@ class DefaultQueueView(DetailedView):
         self.draw_detail()
 
     def _explained(self, default: float | None) -> str:
-        """Return the share of the listed pairs in the default queue's frames, in words."""
+        """Return the share of the listed pairs in the default queue's frames, and what ≤ says, in words."""
         chosen = self.model.choices.adapter
         rows = [row for row in self.model.snapshot.top if chosen in (None, row.adapter)]
         known = known_sum(row.pps for row in rows)
         share = ratio(known, default)
-        return "" if share is None else f"{percent(min(1.0, share))} of its frames"
+        at_most = "≤ frames: so many at most"
+        return at_most if share is None else f"{percent(min(1.0, share))} of its frames · {at_most}"
 
 
 class QueuePage(View):

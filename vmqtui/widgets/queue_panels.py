@@ -7,6 +7,7 @@ from engine.telemetry.stats import Source
 from engine.view.rates import ratio
 from engine.view.rows import QueueView
 from vmqtui.columns.column import drops_level, load_level, low_level, use_level, vlan_text
+from vmqtui.columns.filters import driver_words
 from vmqtui.columns.queues import STATE_GLYPHS, state_level
 from vmqtui.columns.sources import MARKS
 from vmqtui.draw import FREE as FREE_GLYPH
@@ -192,7 +193,7 @@ class QueueFacts(QueueCanvas):
         if queue.config is not None:
             line.append((f"  operational {queue.config.operational_state}", "dim"))
             if not self.model.snapshot.measured:  # which has no overlying driver that could change it
-                line.append((f"  driver {printable(queue.config.driver)}", "dim"))
+                line.append((f"  driver {driver_words(queue.config.driver)}", "dim"))
         if self.gone:
             return [(" ✗ freed: the last that was known  ", "bad"), *line]
         return line
