@@ -90,6 +90,7 @@ def test_a_vm_without_a_queue_gets_the_lowest_free_id() -> None:
     assert set_filter.params["queue_id"] == 3
     assert complete.params["queue_ids"] == [3]
     assert (set_filter.queue_from, complete.queue_from) == (0, 0)
+    assert (finding.after, finding.estimated) == (0, True)  # its filter takes them all
 
 
 def test_no_filter_is_proposed_for_the_vlan_that_is_reserved() -> None:
@@ -226,6 +227,7 @@ def test_with_every_queue_given_out_the_idle_one_goes_to_the_busy_vm() -> None:
     pair = ("00:15:5d:00:10:01", 10, "no_queue", 5000)
     finding = only(evidence(config, pps={1: 100, 3: 100}, pairs=[pair]))
     assert (finding.rule, finding.queue_id) == ("idle-queue-held", 2)
+    assert (finding.after, finding.estimated) == (0, True)
     shows = next(place for place, line in enumerate(finding.commands) if line.startswith("Get-"))
     assert "stop here" in finding.commands[shows - 1]  # its weight is not known
     assert [one.op for one in finding.requests] == [

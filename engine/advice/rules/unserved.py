@@ -181,6 +181,8 @@ def vm_without_queue(evidence: Evidence, thresholds: AdviceThresholds) -> Iterat
                 commands=_let_it_have_one(pair, adapter),
                 measure="its frames in the default queue",
                 value=pair.least_pps,
+                after=0.0 if possible and not evidence.is_measured else None,
+                estimated=True,
                 vm=pair.port_vm,
                 mac=pair.mac,
                 vlan=pair.vlan,
@@ -220,12 +222,14 @@ def _swap(evidence: Evidence, thresholds: AdviceThresholds, idle: bool) -> Itera
                 or (queue.known_pps < thresholds.idle_pps) is not idle
             ):
                 continue
-            yield _swapped(adapter, pair, queue, idle, evidence.config.windows)
+            yield _swapped(evidence, adapter, pair, queue, idle)
 
 
 def _swapped(
-    adapter: AdapterView, pair: PairView, queue: QueueView, idle: bool, release: str | None
+    evidence: Evidence, adapter: AdapterView, pair: PairView, queue: QueueView, idle: bool
 ) -> Finding:
+    """Return the finding that ``queue`` would do more for the VM of ``pair``. In the model its filter takes
+    every frame of the pair; whether Windows gives a VM the place is its own choice."""
     vm, holder = _of_vm(pair, adapter), queue.vm or queue.known.name
     vms, weight = len({port.vm for port in adapter.known.ports}), _weight_of(pair, adapter)
     cpu, buffers = queue.known.cpu, queue.known.buffers
@@ -266,7 +270,7 @@ def _swapped(
         + (
             " A network adapter of a VM has up to 16 queue pairs by default: fewer (VmmqQueuePairs) for quiet"
             " VMs leaves more for others."
-            if release in powershell.DYNAMIC_MULTI_QUEUE
+            if evidence.config.windows in powershell.DYNAMIC_MULTI_QUEUE
             else ""
         ),
         fix=f"Look at weights and usage: no documented line gives {vm} the place of {queue.called}"
@@ -276,6 +280,8 @@ def _swapped(
         commands=_give_place(pair, adapter, queue),
         measure="its frames in the default queue",
         value=pair.least_pps,
+        after=0.0 if requests and not evidence.is_measured else None,
+        estimated=True,
         queue_id=queue.queue_id,
         vm=pair.port_vm,
         mac=pair.mac,
