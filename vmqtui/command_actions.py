@@ -1,8 +1,11 @@
 """The command line: what is typed into it becomes an action of the registry, on what the command names."""
 
+import os
 from collections.abc import Callable, Iterable, Sequence
 from functools import partial
-from typing import Any
+from itertools import islice
+from pathlib import Path
+from typing import Any, Final
 
 from textual.widget import Widget
 
@@ -26,6 +29,37 @@ from vmqtui.tasks.filters import known_addresses
 from vmqtui.tasks.task import processor
 from vmqtui.view_actions import ViewActions
 from vmqtui.widgets.bars import CommandBar
+
+MOST_PATHS: Final = 2_000
+"""Most names of a directory that are read to complete a path."""
+
+
+def file_called(text: str) -> Path:
+    """Return the path of a file that a user typed. Raises ValueError with a sentence."""
+    try:
+        path = Path(text).expanduser()
+        is_file = not path.is_dir()
+    except (OSError, RuntimeError, ValueError) as error:
+        raise ValueError(f"no file: {getattr(error, 'strerror', None) or error}") from None
+    if not is_file:
+        raise ValueError("that is a directory; name a file in it")
+    return path
+
+
+def paths_from(begun: str) -> list[str]:
+    """Return the paths that begin so, directories with / at their end; none where they can't be read."""
+    name = os.path.split(begun)[1]
+    before = begun.removesuffix(name)
+    try:
+        with os.scandir(Path(before).expanduser()) as entries:
+            found = sorted((one.name, one.is_dir()) for one in islice(entries, MOST_PATHS))
+    except (OSError, RuntimeError, ValueError):
+        return []
+    return [
+        f"{before}{one}{'/' if is_directory else ''}"
+        for one, is_directory in found
+        if one.lower().startswith(name.lower()) and (name or not one.startswith("."))
+    ]
 
 
 class CommandActions(ViewActions):
@@ -137,14 +171,16 @@ class CommandActions(ViewActions):
                 if (ends := self._model.ends()) is None:
                     raise ValueError("there is no reading yet")
                 return read_when(text, *ends)
+            case "file":
+                return file_called(text)
             case "theme" | "adapter" | "host":
                 names = list(self._known(kind))
                 if text not in names:
                     raise ValueError(f"no {kind} {text}; there are {', '.join(names)}")
         return text
 
-    def _known(self, kind: str) -> Iterable[str]:
-        """Return what exists of a kind, to complete it, the likeliest first."""
+    def _known(self, kind: str, begun: str = "") -> Iterable[str]:
+        """Return what exists of a kind, the likeliest first, to complete what is ``begun``."""
         snapshot = self._model.snapshot
         adapter = self._model.choices.adapter
         match kind:
@@ -169,6 +205,8 @@ class CommandActions(ViewActions):
                 )
             case "host":
                 return self._link.hosts
+            case "file":
+                return paths_from(begun)
             case "theme":
                 names: list[str] = self.app.theme_names  # type: ignore[attr-defined]  # the app is a VmqApp
                 return names

@@ -1,6 +1,7 @@
 """Actions that send no request: sort, filter, columns, deltas, the shown moment, and writing files."""
 
 import re
+from collections.abc import Callable
 from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
@@ -9,6 +10,7 @@ from typing import Any, Final, Literal
 import platformdirs
 
 from engine.counted import counted
+from engine.files import put_in_place
 from engine.view.rates import STEADY_NS
 from vmqtui.actions.action import PANE_COLUMNS
 from vmqtui.columns.arrange import LIMIT, sorted_by
@@ -53,6 +55,13 @@ def write_new(directory: Path, stem: str, suffix: str, text: str) -> Path:
             continue
         return path
     raise FileExistsError(17, "there are too many files of that name", str(directory / stem))
+
+
+def put(path: Path, text: str) -> Path:
+    """Write a file, in place of one that is there, and return its path. Raises ``OSError``."""
+    with put_in_place(path) as part:
+        part.write_text(text, encoding="utf-8", newline="")
+    return path
 
 
 def without_outside(picture: str) -> str:
@@ -366,8 +375,9 @@ class ViewActions(Controls):
         self.app.copy_to_clipboard(text)
         self._tell(f"{what} sent to the terminal's clipboard, which it may refuse (OSC 52)")
 
-    def action_export(self, form: Literal["csv", "json"]) -> None:
-        """Write the focused table, as filtered and sorted, with its chosen columns."""
+    def action_export(self, form: Literal["csv", "json"], path: Path | None = None) -> None:
+        """Write the focused table, as filtered and sorted, with its chosen columns, into a file of that
+        ``path``, or a new one among the exported files."""
         table = self.view.table
         snapshot, rows = self._model.snapshot, table.rows
         columns = table.chosen_columns
@@ -380,24 +390,43 @@ class ViewActions(Controls):
                 made["deltas"] = True
             text = as_json(made, indent=1) + "\n"
         what = f"{counted(len(rows), 'row')}, {counted(len(columns), 'column')} of {table.table}"
-        self._write(table.table, form, text, what)
+        self._write(table.table, form, text, what, path)
 
-    def action_screenshot(self) -> None:
-        """Write a picture of the screen."""
+    def action_screenshot(self, path: Path | None = None) -> None:
+        """Write a picture of the screen, as ``action_export`` writes a table."""
         picture = without_outside(self.app.export_screenshot(title=f"vmqtui · {self._model.host}"))
-        self._write(self.view.view_id, "svg", picture, "a picture of the screen")
+        self._write(self.view.view_id, "svg", picture, "a picture of the screen", path)
 
-    def _write(self, what: str, suffix: str, text: str, words: str) -> None:
+    def _write(self, what: str, suffix: str, text: str, words: str, path: Path | None) -> None:
+        """Write a text; ask before it replaces a file."""
+
+        def chosen(index: int) -> None:
+            if index and path is not None:
+                self._written(path, words, lambda: put(path, text))
+
+        if path is None:
+            directory, stem = exports_directory(self.exports), self._stem(what)
+            self._written(directory, words, lambda: write_new(directory, stem, suffix, text))
+        elif path.exists():
+            lines = ["Keep it, and write nothing", f"Replace it with {words}"]
+            self._pick(f"{path.name} is there already", lines, chosen)
+        else:
+            chosen(1)
+
+    def _stem(self, what: str) -> str:
+        """Return the name of a new file: the host, what it has, and the moment shown."""
         stats = self._model.snapshot.stats
         at = datetime.now(UTC)
         with suppress(OverflowError, OSError, ValueError):  # a time from the network may be out of range
             at = datetime.fromtimestamp(stats.time_ns / 1e9, UTC) if stats is not None else at
-        stem = f"{self._model.host or 'vmqtui'}-{what}-{at:%Y%m%dT%H%M%SZ}"
-        directory = exports_directory(self.exports)
+        return f"{self._model.host or 'vmqtui'}-{what}-{at:%Y%m%dT%H%M%SZ}"
+
+    def _written(self, where: Path, words: str, write: Callable[[], Path]) -> None:
+        """Write a file, and say where it is, or why it could not be written."""
         try:
-            path = write_new(directory, stem, suffix, text)
+            path = write()
         except (OSError, ValueError) as error:
             why = getattr(error, "strerror", None) or str(error)
-            self._tell(f"nothing was written: {printable(str(directory))}: {why}", "warning")
+            self._tell(f"nothing was written: {printable(str(where))}: {why}", "warning")
         else:
             self._tell(f"{words} → {at_home(path)}")

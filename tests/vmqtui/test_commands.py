@@ -47,6 +47,7 @@ def read(text: str) -> tuple[str, list[str]]:
         ("rever", "reverse", []),
         ("theme mono", "next_theme", ["mono"]),
         ("time -30", "go_to_time", ["-30"]),
+        ('export json "my files/a.json"', "export_json", ["my files/a.json"]),
     ],
 )
 def test_a_command_is_an_action_and_what_it_is_about(text: str, action: str, given: list[str]) -> None:
@@ -133,11 +134,14 @@ def test_commands_of_the_command_line_are_the_same_words_here() -> None:
             assert f"{group} {name}" in known
 
 
-def known(kind: str) -> list[str]:
+def known(kind: str, begun: str) -> list[str]:
     """What exists in these tests."""
-    return {"queue": ["web-01", "web-02", "a b", "bad\x1b"], "cpu": ["0:0", "0:1"], "search": ["vm"]}.get(
-        kind, []
-    )
+    return {
+        "queue": ["web-01", "web-02", "a b", "bad\x1b"],
+        "cpu": ["0:0", "0:1"],
+        "search": ["vm"],
+        "file": ["out/a.csv", "out/sub/", "out/my files/"] if begun.startswith("out/") else ["out/"],
+    }.get(kind, [])
 
 
 @pytest.mark.parametrize(
@@ -152,6 +156,9 @@ def known(kind: str) -> list[str]:
         ("move a b c ", []),
         ("search drops>0 v", ["search drops>0 vm"]),
         ("filter s", ["filter set"]),
+        ("export csv ", ["export csv out/"]),
+        ("export csv out/", ["export csv out/a.csv", "export csv out/sub/", 'export csv "out/my files/']),
+        ("screenshot out/a", ["screenshot out/a.csv"]),
         ("zzz", []),
     ],
 )

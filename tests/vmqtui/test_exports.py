@@ -6,13 +6,16 @@ from pathlib import Path
 from xml.etree import ElementTree
 
 import pytest
+from textual.pilot import Pilot
+from textual.widgets import Input
 
 from tests.vmqtui.conftest import Running, screen_text
-from tests.vmqtui.dialogs import notes, shown
+from tests.vmqtui.dialogs import closed, flowing, notes, shown
 from tests.vmqtui.scripted import live_link, make_config, make_stats, play
 from vmqtui.app import VmqApp
 from vmqtui.columns import COLUMNS
 from vmqtui.columns.export import as_csv
+from vmqtui.command_actions import MOST_PATHS, file_called, paths_from
 from vmqtui.preferences.model import Preferences, TableColumns
 from vmqtui.state.snapshot import Snapshot
 from vmqtui.view_actions import at_home, exports_directory, write_new
@@ -74,6 +77,71 @@ async def test_nothing_is_written_over(dashboard: Running, tmp_path: Path) -> No
             "hv01-queues-20260101T000005Z-2.csv",
             "hv01-queues-20260101T000005Z.csv",
         ]
+
+
+async def give(pilot: Pilot[None], app: VmqApp, text: str) -> None:
+    """Enter a command."""
+    await pilot.press("colon")
+    app.screen.query_one("#command-input", Input).value = text
+    await pilot.press("enter")
+    await pilot.pause()
+
+
+async def test_file_of_a_command_is_written_and_replaced_only_if_that_is_chosen(
+    dashboard: Running, tmp_path: Path
+) -> None:
+    file = tmp_path / "my [b]files.csv"
+    async with dashboard() as (app, pilot, _):
+        await pilot.press("3")
+        await give(pilot, app, f'export csv "{file}"')
+        assert f"of filters → {at_home(file)}" in notes(app)
+        filters = file.read_text(encoding="utf-8")
+        assert "matched_frames" in filters.splitlines()[0]
+        await pilot.press("2")
+        await give(pilot, app, f'export csv "{file}"')
+        await shown(pilot, app, "my [b]files.csv is there already")
+        await pilot.press("enter")
+        await closed(pilot, app)
+        assert file.read_text(encoding="utf-8") == filters
+        await give(pilot, app, f'export csv "{file}"')
+        await shown(pilot, app, "is there already")
+        await pilot.press("down", "enter")
+        await closed(pilot, app)
+        assert "queue_id" in file.read_text(encoding="utf-8").splitlines()[0]
+        assert file.read_text(encoding="utf-8") != filters
+        await give(pilot, app, f"screenshot {tmp_path}/a.svg")
+        ElementTree.fromstring((tmp_path / "a.svg").read_text(encoding="utf-8"))
+        await give(pilot, app, f"export json {tmp_path}")
+        assert "that is a directory; name a file in it" in flowing(app)
+        await pilot.press("escape")
+        await give(pilot, app, f"export json {tmp_path}/none/a.json")
+        assert f"nothing was written: {tmp_path}/none/a.json: No such file or directory" in notes(app)
+        assert written(tmp_path) == [tmp_path / "a.svg", file]
+
+
+def test_paths_are_completed_from_what_is_there(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("USERPROFILE", str(tmp_path))
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "out").mkdir()
+    for name in ("out/a.csv", "out/b.csv", ".hidden", "other"):
+        (tmp_path / name).write_text("")
+    assert paths_from("") == ["other", "out/"]
+    assert paths_from("OUT") == ["out/"]
+    assert paths_from("out/") == ["out/a.csv", "out/b.csv"]
+    assert paths_from("~/out/b") == ["~/out/b.csv"]
+    assert paths_from(".h") == [".hidden"]
+    assert paths_from("nowhere/") == paths_from("a\0b/") == []
+    assert file_called("~/new.csv") == tmp_path / "new.csv"
+    for wrong in ("~/out", "x" * 300):
+        with pytest.raises(ValueError, match=r"."):
+            file_called(wrong)
+
+
+def test_paths_of_a_large_directory_are_completed_in_part(tmp_path: Path) -> None:
+    for number in range(MOST_PATHS + 10):
+        (tmp_path / f"{number}").touch()
+    assert len(paths_from(f"{tmp_path}/")) == MOST_PATHS
 
 
 async def test_directory_that_can_not_be_written_is_said(dashboard: Running, tmp_path: Path) -> None:

@@ -94,9 +94,10 @@ def arguments(command: Command) -> list[str]:
 
 
 def completions(
-    text: str, actions: Iterable[Action], known: Callable[[str], Iterable[str]]
+    text: str, actions: Iterable[Action], known: Callable[[str, str], Iterable[str]]
 ) -> list[Completion]:
-    """Return what a command line can be completed to; ``known`` returns what exists of a kind."""
+    """Return what a command line can be completed to; ``known`` returns what exists of a kind, or at least
+    what of it begins with a text."""
     typed = text.lower()
     named: dict[str, Action] = {}
     found = []
@@ -115,10 +116,13 @@ def completions(
     at = len(text) if not parts or text[-1].isspace() else parts[-1].start()
     number = len(parts) - (at < len(text))
     kind = takes[number] if number < len(takes) else takes[-1] if takes[-1] == "search" else ""
-    last = text[at:].lower().lstrip('"')
-    for one in known(kind) if kind else ():
-        if one.lower().startswith(last) and one.lower() != last and is_plain(one) and '"' not in one:
-            word = f'"{one}"' if re.search(r"\s", one) else one
+    last = text[at:].lstrip('"')
+    begun = last.lower()
+    for one in known(kind, last) if kind else ():
+        if one.lower().startswith(begun) and one.lower() != begun and is_plain(one) and '"' not in one:
+            word = one
+            if re.search(r"\s", one):  # a directory goes on, within its quotes
+                word = f'"{one}' if kind == "file" and one.endswith("/") else f'"{one}"'
             found.append(Completion(text[:at] + word, one))
     return found
 

@@ -299,6 +299,7 @@ PROGRAM: tuple[Action, ...] = (
         bar="CSV",
         call="export('csv')",
         writes=True,
+        takes=("file",),
     ),
     Action(
         "export_json",
@@ -308,6 +309,7 @@ PROGRAM: tuple[Action, ...] = (
         "Files",
         call="export('json')",
         writes=True,
+        takes=("file",),
     ),
     Action(
         "screenshot",
@@ -316,6 +318,7 @@ PROGRAM: tuple[Action, ...] = (
         "Write the screen as a picture (SVG) into a file.",
         "Files",
         writes=True,
+        takes=("file",),
     ),
     Action(
         "next_theme",

@@ -49,7 +49,7 @@ class ChooseDialog(Dialog[int]):
 
     def compose(self) -> ComposeResult:
         with Vertical(id="dialog") as dialog:
-            dialog.border_title = self._title
+            dialog.border_title = printable(self._title).replace("[", r"\[")
             yield self._choices
 
     def on_mount(self) -> None:
