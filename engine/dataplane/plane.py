@@ -15,6 +15,7 @@ from engine.dataplane.costs import Costs
 from engine.dataplane.guests import Guests, read
 from engine.dataplane.memory import Block
 from engine.kernels import layout
+from engine.kernels.jit import places_of
 from engine.kernels.layout import (
     ADAPTER,
     BUFFER,
@@ -133,6 +134,7 @@ class Plane:
         if not new:
             self._block.clear()
         self.views = self._block.views
+        self.places = places_of(self.views)
         cpus, adapters = self.sizes.cpus, len(self.sizes.adapters)
         self.bank = np.zeros(cpus, np.int64)
         self.port = np.zeros((adapters, PORT_COUNTERS), np.int64)
@@ -354,11 +356,10 @@ class Plane:
     def write_steering(self, adapter: int, rows: SteeringRows) -> None:
         """Publish an adapter's compiled filters for the next round."""
         self._guests.connect(adapter, np.unique(rows.port_vm[rows.port_vm != NONE]).tolist())
-        row = self.views.adapters[adapter]
         used = min(self.sizes.adapters[adapter].table_rows, 1 << (4 * len(rows.key) | 15).bit_length())
-        row[ADAPTER.table_mask] = used - 1
+        self.views.adapters[adapter, ADAPTER.table_mask] = used - 1
         columns = Rows(rows.key, rows.queue, rows.filter, rows.default_filter, rows.port_vm)
-        write_table(self.views.table, row, columns)
+        write_table(self.places, adapter, columns)
         self.steering_version += 1
 
     def read(self) -> Reading:
@@ -439,5 +440,5 @@ class Plane:
     def _forget_views(self) -> None:
         """Drop what refers to the shared memory, which would stay mapped."""
         self.batches = ()
-        for name in ("_guests", "_costs", "views"):
+        for name in ("_guests", "_costs", "views", "places"):
             self.__dict__.pop(name, None)

@@ -10,31 +10,29 @@ from typing import Any, Final, NamedTuple
 import numpy as np
 
 from engine.kernels.jit import inlined, tuple_type, types
-from engine.kernels.layout import I32, I64, NEVER_NS, Int
+from engine.kernels.layout import I64, NEVER_NS, Int
 
-BY_DPC: Final = 0
-BY_FRAME: Final = 1
+BY_DPC: Final = np.int64(0)  # of this type: each literal has a function compiled again
+BY_FRAME: Final = np.int64(1)
 
 
 class Armed(NamedTuple):
     """Both lines, as ring buffers; valid for one round."""
 
     ns: I64  # (2, slots + 1)
-    slot: I32  # (2, slots + 1)
+    slot: I64  # (2, slots + 1)
     first: I64  # (2,) index of each line's first queue
     last: I64  # (2,) index after its last one
 
 
-ARMED: Final[Any] = tuple_type(
-    Armed, (types.int64[:, ::1], types.int32[:, ::1], types.int64[::1], types.int64[::1])
-)
+ARMED: Final[Any] = tuple_type(Armed, (*[types.int64[:, ::1]] * 2, *[types.int64[::1]] * 2))
 
 
 def room_for(slots: int) -> Armed:
     """Return empty lines with capacity for ``slots`` queues."""
     places = (2, slots + 1)
     return Armed(
-        np.empty(places, np.int64), np.empty(places, np.int32), np.zeros(2, np.int64), np.zeros(2, np.int64)
+        np.empty(places, np.int64), np.empty(places, np.int64), np.zeros(2, np.int64), np.zeros(2, np.int64)
     )
 
 
@@ -128,14 +126,15 @@ def next_armed_ns(armed: Armed) -> Int:
 @inlined
 def take_next(armed: Armed) -> Int:
     """Remove the next queue of both lines and return its slot; at least one line must not be empty."""
-    line = np.int64(BY_FRAME)
+    line = BY_FRAME
     place = armed.first[BY_FRAME]
     by_dpc = armed.first[BY_DPC]
     if by_dpc != armed.last[BY_DPC] and (
         place == armed.last[BY_FRAME]
         or _before(armed, BY_DPC, by_dpc, armed.ns[BY_FRAME, place], armed.slot[BY_FRAME, place])
     ):
-        line = np.int64(BY_DPC)
+        line = BY_DPC
         place = by_dpc
     armed.first[line] = 0 if place + 1 == armed.ns.shape[1] else place + 1
-    return np.int64(armed.slot[line, np.uint64(place)])
+    slot: Int = armed.slot[line, np.uint64(place)]
+    return slot

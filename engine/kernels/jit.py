@@ -12,11 +12,14 @@ import pickle
 import sys
 import threading
 import warnings
-from collections.abc import Callable, Container, Iterable, Iterator, Sequence
+from collections.abc import Callable, Container, Iterable, Iterator, Mapping
+from itertools import count
 from pathlib import Path
 from typing import Any, ClassVar, Final, TypeVar, cast
 
 import llvmlite.ir
+import numpy as np
+from numpy.typing import NDArray
 
 from engine.kernels import cache as kernel_cache
 
@@ -68,6 +71,11 @@ types: Final = cast("Any", numba.types)
 from_dtype: Final = cast("Any", numba).from_dtype
 _njit: Final = cast("Any", numba.njit)
 _NullCache: Any = numba.core.caching.NullCache
+
+Record = Any
+"""A row of a table as kernels see it: its columns are fields, which compile faster than indices do."""
+Records = Any
+"""An array of such rows."""
 
 not_kept: OSError | None = None
 """The last error that prevented caching of a kernel compiled in this process; None: no error."""
@@ -221,38 +229,91 @@ def inlined(function: F) -> F:
     return cast("F", decorate(function))
 
 
+_DIMENSIONS: Final = 4
+PLACES: Final = types.int64[:, ::1]
+"""The type of ``places_of``."""
+
+
 def tuple_type(cls: type, members: Iterable[Any]) -> Any:
     """Return the Numba type of a named tuple whose members have these types."""
     return types.NamedTuple(tuple(members), cls)
 
 
-def constant_widths(widths: Sequence[tuple[int, ...]]) -> Any:
-    """Return a kernel function that makes the last dimensions of a tuple of C-ordered arrays constants.
+def int64_record(*names: str) -> "np.dtype[np.void]":
+    """Return the dtype of a row with these columns."""
+    record: np.dtype[np.void] = np.dtype([(name, np.int64) for name in names], align=True)
+    return record
 
-    If Numba reads a row's width from the array, each element access costs a multiplication, and a register
-    or a load for the factor. ``widths`` has the last dimensions of each array; the caller guarantees
-    that they are right.
+
+def places_of(arrays: Iterable[Any]) -> NDArray[np.int64]:
+    """Return where C-ordered arrays are, for ``tuple_at``: a row of each, with its address and its shape.
+
+    A member of ``arrays`` may itself be a tuple of arrays. The caller keeps the arrays while a kernel uses
+    their places.
+    """
+    each = [*_members(arrays)]
+    places = np.zeros((len(each), 1 + _DIMENSIONS), np.int64)
+    for row, array in zip(places, each, strict=True):
+        row[: 1 + array.ndim] = array.ctypes.data, *array.shape
+    return places
+
+
+def _members(arrays: Iterable[Any]) -> Iterator[Any]:
+    for one in arrays:
+        if isinstance(one, tuple):
+            yield from _members(one)
+        else:
+            yield one
+
+
+def tuple_at(kind: Any, widths: Mapping[str, tuple[int, ...]]) -> Any:
+    """Return a kernel function that makes a ``tuple_type`` of arrays from their places (``PLACES``).
+
+    Passing the places in place of the arrays saves each kernel the code, and each call the time, to check
+    and unpack them. ``widths`` has the last dimensions of some arrays, as constants: if Numba reads a row's
+    width from the array, each element access costs a multiplication, and a register or a load for the
+    factor. The caller guarantees types and widths.
     """
 
-    def type_of(typing_context: Any, arrays: Any) -> Any:
+    def type_of(typing_context: Any, places: Any) -> Any:
         def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-            util, typed = cast("Any", numba.core.cgutils), []
-            for place, (kind, width) in enumerate(zip(arrays.types, widths, strict=True)):
-                given = builder.extract_value(arguments[0], place)
-                array = context.make_array(kind)(context, builder, given)
-                first = util.unpack_tuple(builder, array.shape)[: kind.ndim - len(width)]
-                shape = [*first, *(context.get_constant(types.intp, one) for one in width)]
-                strides = [context.get_constant(types.intp, kind.dtype.bitwidth // 8)]
-                for one in reversed(shape[1:]):
-                    strides.insert(0, builder.mul(strides[0], one))
-                array.shape = util.pack_array(builder, shape)
-                array.strides = util.pack_array(builder, strides)
-                typed.append(array._getvalue())
-            return context.make_tuple(builder, arrays, typed)
+            first = context.make_array(places)(context, builder, arguments[0]).data
+            rows = (
+                builder.gep(first, [context.get_constant(types.intp, at)]) for at in count(0, 1 + _DIMENSIONS)
+            )
+            return _make_tuple(context, builder, kind, widths, rows)
 
-        return arrays(arrays), generate
+        return kind(places), generate
 
     return cast("Any", numba.extending.intrinsic(type_of))
+
+
+def _make_tuple(
+    context: Any, builder: Any, kind: Any, widths: Mapping[str, tuple[int, ...]], rows: Any
+) -> Any:
+    """Generate a tuple of the arrays whose places are in the next of ``rows``."""
+    members = []
+    for name, member in zip(kind.fields, kind.types, strict=True):
+        if hasattr(member, "fields"):
+            members.append(_make_tuple(context, builder, member, widths, rows))
+            continue
+        row = next(rows)
+        words = [
+            builder.load(builder.gep(row, [context.get_constant(types.intp, at)]))
+            for at in range(1 + member.ndim)
+        ]
+        width = widths.get(name, ())
+        shape = words[1 : 1 + member.ndim - len(width)]
+        shape += [context.get_constant(types.intp, one) for one in width]
+        size = context.get_constant(types.intp, context.get_abi_sizeof(context.get_data_type(member.dtype)))
+        strides = [size]
+        for one in reversed(shape[1:]):
+            strides.insert(0, builder.mul(strides[0], one))
+        array = context.make_array(member)(context, builder)
+        data = builder.inttoptr(words[0], array.data.type)
+        cast("Any", numba.np.arrayobj).populate_array(array, data, shape, strides, size, meminfo=None)
+        members.append(array._getvalue())
+    return context.make_tuple(builder, kind, members)
 
 
 def _type_memcpy(typing_context: Any, to: Any, source: Any, size: Any) -> Any:

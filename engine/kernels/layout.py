@@ -17,7 +17,8 @@ from numpy.typing import NDArray
 
 from engine.ndis import counters
 
-# Columns are fields of a named tuple; kernels compile them as constants: ``queue[Q.pending]``.
+# Columns are fields of a named tuple: ``queue[Q.pending]``, and in kernels, where rows are records,
+# ``queue.pending``.
 
 
 class QueueColumns(NamedTuple):

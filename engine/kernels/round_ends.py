@@ -11,21 +11,15 @@ import numpy as np
 from engine.kernels import armed as order
 from engine.kernels.armed import ARMED, Armed
 from engine.kernels.dpc import take_back
-from engine.kernels.jit import kernel, tuple_type, types
+from engine.kernels.jit import PLACES, kernel, tuple_at, tuple_type, types
 from engine.kernels.layout import (
-    ADAPTER,
-    BUFFER,
-    CPU,
     I32,
     I64,
     NONE,
     TOP_PAIRS,
-    TOP_ROW,
     Int,
-    Q,
-    Views,
 )
-from engine.kernels.views import VIEWS, of_constant_widths
+from engine.kernels.views import views_at
 
 
 class Scratch(NamedTuple):
@@ -38,9 +32,11 @@ class Scratch(NamedTuple):
     credited: I64  # (filters, 2) filters with credited frames, and at the end of the round their number
 
 
-SCRATCH: Final[Any] = tuple_type(
+_SCRATCH: Final[Any] = tuple_type(
     Scratch, (ARMED, types.int32[::1], types.int32[::1], types.int64[::1], types.int64[:, ::1])
 )
+scratch_at = tuple_at(_SCRATCH, {"credited": (2,)})
+"""Return the scratch at its places."""
 
 
 def scratch_for(slots: int, credited: I64) -> Scratch:
@@ -54,47 +50,44 @@ def scratch_for(slots: int, credited: I64) -> Scratch:
     )
 
 
-@kernel(types.UniTuple(types.int64, 2)(VIEWS, SCRATCH, types.int64, types.int64))
-def begin(views: Views, scratch: Scratch, me: int, bank: int) -> tuple[int, Int]:
+@kernel(types.UniTuple(types.int64, 2)(PLACES, PLACES, types.int64, types.int64))
+def begin(views_places: I64, scratch_places: I64, me: int, bank: int) -> tuple[int, Int]:
     """Begin a round: copy the rows of a processor and its queues to the other bank, and find armed queues.
 
     Returns the number of its queues, and of those with a DPC in progress on another processor.
     """
-    views = of_constant_widths(views)
-    for column in range(views.cpus.shape[2]):  # loops: Numba compiles slice assignment for seconds
-        views.cpus[1 - bank, me, column] = views.cpus[bank, me, column]
+    views = views_at(views_places)
+    scratch = scratch_at(scratch_places)
+    views.cpus[1 - bank, me] = views.cpus[bank, me]
     order.begin(scratch.armed)
     owned = 0
     foreigners: Int = np.int64(0)
     for slot in range(views.owner.shape[0]):
         if views.owner[slot] == me:
-            before = views.queues[bank, slot]
+            views.queues[1 - bank, slot] = views.queues[bank, slot]
             queue = views.queues[1 - bank, slot]
-            for column in range(queue.shape[0]):
-                queue[column] = before[column]
             # All other buckets are zero in both banks.
-            for bucket in range(queue[Q.latency_from], queue[Q.latency_to]):
+            for bucket in range(queue.latency_from, queue.latency_to):
                 views.latency[1 - bank, slot, bucket] = views.latency[bank, slot, bucket]
-            adapter = queue[Q.adapter]
-            if slot == views.adapters[adapter, ADAPTER.slot_base]:
-                for pair in range(TOP_PAIRS):
-                    for column in range(TOP_ROW):
-                        views.top[1 - bank, adapter, pair, column] = views.top[bank, adapter, pair, column]
+            adapter = queue.adapter
+            if slot == views.adapters[adapter].slot_base:
+                for pair in range(TOP_PAIRS):  # a loop: Numba compiles slice assignment for seconds
+                    views.top[1 - bank, adapter, pair] = views.top[bank, adapter, pair]
             scratch.own[owned] = slot
             owned += 1
-            if queue[Q.armed_ns] >= 0:
-                order.append(scratch.armed, queue[Q.armed_ns], slot)
-            elif queue[Q.dpc_cpu] != NONE and queue[Q.dpc_cpu] != me:
+            if queue.armed_ns >= 0:
+                order.append(scratch.armed, queue.armed_ns, slot)
+            elif queue.dpc_cpu != NONE and queue.dpc_cpu != me:
                 scratch.foreign[foreigners] = slot
                 foreigners += 1
     order.sort(scratch.armed)
     return owned, foreigners
 
 
-@kernel(types.void(VIEWS, SCRATCH, *[types.int64] * 6))
+@kernel(types.void(PLACES, PLACES, *[types.int64] * 6))
 def end(
-    views: Views,
-    scratch: Scratch,
+    views_places: I64,
+    scratch_places: I64,
     me: int,
     bank: int,
     round_number: int,
@@ -104,16 +97,17 @@ def end(
 ) -> None:
     """End a round: take back the buffers due before ``horizon_ns`` of the processor's ``owned`` queues, and
     move the counts of credited frames from ``matched``, which becomes all zero, to ``credited``."""
-    views = of_constant_widths(views)
+    views = views_at(views_places)
+    scratch = scratch_at(scratch_places)
     queues = views.queues[1 - bank]
-    next_ns: Int = views.cpus[1 - bank, me, CPU.next_event_ns]
+    next_ns: Int = views.cpus[1 - bank, me].next_event_ns
     for k in range(owned):
         queue = queues[scratch.own[k]]
-        if queue[Q.outstanding_head] != NONE:
-            take_back(views, queue, horizon_ns, round_number)
-            if queue[Q.outstanding_head] != NONE and not queue[Q.held]:
-                next_ns = min(next_ns, views.buffer_rows[queue[Q.outstanding_head], BUFFER.due_ns])
-    views.cpus[1 - bank, me, CPU.next_event_ns] = next_ns
+        if queue.outstanding_head != NONE:
+            take_back(views.buffer_rows, queue, horizon_ns, round_number)
+            if queue.outstanding_head != NONE and not queue.held:
+                next_ns = min(next_ns, views.buffer_rows[queue.outstanding_head].due_ns)
+    views.cpus[1 - bank, me].next_event_ns = next_ns
     for k in range(credits_given):
         filter_at = np.uint64(scratch.credited[k, 0])
         scratch.credited[k, 1] = scratch.matched[filter_at]

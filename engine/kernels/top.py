@@ -9,8 +9,9 @@ rarest pair short.
 import numpy as np
 from numpy.typing import NDArray
 
-from engine.kernels.jit import inlined, kernel, load_network_word, types
+from engine.kernels.jit import Records, inlined, kernel, load_network_word, types
 from engine.kernels.layout import I64, TOP, TOP_PAIRS, Int
+from engine.kernels.views import RECORDS, array_of
 
 _WAYS = 8
 _SET_BITS = (TOP_PAIRS // _WAYS - 1).bit_length()
@@ -18,23 +19,23 @@ _HASH = np.uint64(0x9E3779B97F4A7C15)
 
 
 @inlined
-def note(top: I64, key: Int, reason: Int) -> None:
+def note(top: Records, key: Int, reason: Int) -> None:
     """Count a frame of queue 0: ``key`` is MAC << 16 | VID (0: untagged), ``reason`` a ``REASON`` code."""
     first = np.uint64(_WAYS) * ((np.uint64(key) * _HASH) >> np.uint64(64 - _SET_BITS))
     rarest = first
     for way in range(_WAYS):
         row = top[first + np.uint64(way)]
-        if row[TOP.key] == key and row[TOP.frames] > 0:
-            row[TOP.frames] += 1
-            row[TOP.reason] = reason
+        if row.key == key and row.frames > 0:
+            row.frames += 1
+            row.reason = reason
             return
-        if row[TOP.frames] < top[rarest, TOP.frames]:
+        if row.frames < top[rarest].frames:
             rarest = first + np.uint64(way)
     row = top[rarest]
-    row[TOP.key] = key
-    row[TOP.error] = row[TOP.frames]
-    row[TOP.frames] += 1
-    row[TOP.reason] = reason
+    row.key = key
+    row.error = row.frames
+    row.frames += 1
+    row.reason = reason
 
 
 @inlined
@@ -46,11 +47,15 @@ def pair_of(data: NDArray[np.uint8], at: Int) -> Int:
     return key
 
 
-@kernel(types.void(types.int64[:, ::1], types.uint8[::1], types.int64[::1], types.int64[::1]))
-def note_all(top: I64, data: NDArray[np.uint8], at: I64, reasons: I64) -> None:
-    """Count the frames at offsets ``at`` (n,), with their ``reasons`` (n,)."""
+@kernel(types.void(array_of("top", 1), types.uint8[::1], *[types.int64[::1]] * 2))
+def _note_all(top: Records, data: NDArray[np.uint8], at: I64, reasons: I64) -> None:
     for k in range(at.shape[0]):
         note(top, pair_of(data, at[k]), reasons[k])
+
+
+def note_all(top: I64, data: NDArray[np.uint8], at: I64, reasons: I64) -> None:
+    """Count the frames at offsets ``at`` (n,), with their ``reasons`` (n,)."""
+    _note_all(top.view(RECORDS["top"])[:, 0], data, at, reasons)
 
 
 def most_frequent(top: I64, count: int) -> I64:

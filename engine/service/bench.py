@@ -18,6 +18,7 @@ import psutil
 from numpy.typing import NDArray
 
 from engine.counted import counted
+from engine.kernels.jit import places_of
 from engine.kernels.layout import PORT_COUNTERS
 from engine.kernels.steer import scratch_for_block, steer
 from engine.scenario.model import AdapterSpec, CpuSpec, FilterSpec, HostSpec, QueueSpec, Scenario
@@ -190,14 +191,14 @@ class Rig:
 
     def steer(self) -> float:
         """Measure the steering kernel alone, on one core and the last batch; return frames per second."""
-        views = self.machine.plane.views
+        plane = self.machine.plane
         frames = self._frames
-        block = scratch_for_block(self.machine.plane.sizes.cpus)
-        port = np.zeros((1, PORT_COUNTERS), np.int64)
+        scratch = scratch_for_block(plane.sizes.cpus, np.zeros((1, PORT_COUNTERS), np.int64))
+        places = places_of(scratch)
         began = time.perf_counter()
         for _ in range(_STEER_PASSES):
-            views.next_block[0] = 0
-            steer(views, 0, frames, block, port)
+            plane.views.next_block[0] = 0
+            steer(plane.places, 0, frames, places)
         return _STEER_PASSES * frames / (time.perf_counter() - began)
 
     def close(self) -> None:

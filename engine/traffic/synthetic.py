@@ -13,7 +13,6 @@ from fractions import Fraction
 from typing import Final
 
 import numpy as np
-from numpy.typing import NDArray
 
 from engine.scenario.model import FlowSpec, MixSpec, Scenario
 from engine.scenario.values import BROADCAST, parse_address
@@ -75,7 +74,7 @@ class SyntheticSource:
         unknown = _free_prefix(scenario)
 
         rows: list[_Row] = []
-        self._mixes = np.zeros((len(order), k.MIX_COLUMNS), np.int64)
+        self._mixes = np.zeros(len(order), k.MIX)
         alias: list[tuple[int, int]] = []
         flows = 0
         for plan, index in zip(self._mixes, order, strict=True):
@@ -83,7 +82,7 @@ class SyntheticSource:
             own = [row for f, flow in enumerate(mix.flow, start=flows) for row in _rows(flow, f, unknown)]
             flows += len(mix.flow)
             _plan_mix(plan, mix, own, _mix_key(traffic.seed, index), first_row=len(rows))
-            plan[k.SLOT_NS] = start_ns
+            plan["slot_ns"] = start_ns
             alias += [(coin, len(rows) + other) for coin, other in _alias([row.weight for row in own])]
             rows += own
         self._rows = np.array(
@@ -91,19 +90,19 @@ class SyntheticSource:
                 (row.length, row.flow, row.payload_at, row.udp_sum, row.any_host, coin, other)
                 for row, (coin, other) in zip(rows, alias, strict=True)
             ],
-            np.int64,
-        ).reshape(-1, k.ROW_COLUMNS)
+            k.ROW,
+        )
         self._headers = np.frombuffer(bytearray().join(row.header for row in rows), np.uint8)
         self._sequences = np.zeros(flows, np.int64)
 
         lanes = sorted(set(fed))
-        self._lanes = np.zeros((len(lanes), k.LANE_COLUMNS), np.int64)
+        self._lanes = np.zeros(len(lanes), k.LANE)
         for lane, a in zip(self._lanes, lanes, strict=True):
-            lane[k.LANE_ADAPTER] = a
+            lane["adapter"] = a
             _set_link(lane, links[a], (wire_free or {}).get(a, Fraction(0)))
-            lane[k.LANE_FIRST_MIX] = [fed[index] for index in order].index(a)
-            lane[k.LANE_MIXES] = fed.count(a)
-            lane[k.NEXT_MIX] = -1
+            lane["first_mix"] = [fed[index] for index in order].index(a)
+            lane["mixes"] = fed.count(a)
+            lane["next_mix"] = -1
 
     @property
     def skipped_ns(self) -> int:
@@ -138,42 +137,42 @@ class SyntheticSource:
 
     def wire_free(self) -> dict[int, Fraction]:
         """Return the exact ns at which the last frame so far ends, by adapter."""
-        return {int(lane[k.LANE_ADAPTER]): _wire_free(lane) for lane in self._lanes}
+        return {int(lane["adapter"]): _wire_free(lane) for lane in self._lanes}
 
     def hold_wire(self, adapter: int, until: Fraction) -> None:
         """Send the adapter's next frame at the exact ns ``until`` or later."""
         for lane in self._lanes:
-            if lane[k.LANE_ADAPTER] == adapter:
-                lane[k.END_NS], part = divmod(until, 1)
-                lane[k.END_PART] = int(part * int(lane[k.BYTE_PARTS]))
-                if lane[k.NEXT_MIX] >= 0:
-                    timestamp_ns = self._mixes[lane[k.NEXT_MIX], k.TIMESTAMP_NS]
-                    lane[k.ARRIVAL_NS] = max(timestamp_ns, lane[k.END_NS])
+            if lane["adapter"] == adapter:
+                lane["end_ns"], part = divmod(until, 1)
+                lane["end_part"] = int(part * int(lane["byte_parts"]))
+                if lane["next_mix"] >= 0:
+                    timestamp_ns = self._mixes[lane["next_mix"]]["timestamp_ns"]
+                    lane["arrival_ns"] = max(timestamp_ns, lane["end_ns"])
 
     def set_link(self, adapter: int, link_gbps: float) -> None:
         """Change the speed of an adapter's link from the next frame on; the last frame's end stays."""
         for lane in self._lanes:
-            if lane[k.LANE_ADAPTER] == adapter:
+            if lane["adapter"] == adapter:
                 _set_link(lane, link_gbps, _wire_free(lane))
 
     def close(self) -> None:
         """Do nothing: there are no files."""
 
 
-def _set_link(lane: NDArray[np.int64], link_gbps: float, wire_free: Fraction) -> None:
+def _set_link(lane: np.void, link_gbps: float, wire_free: Fraction) -> None:
     """Set the time of a byte on a lane's wire, and the time when the wire is free."""
     byte_ns = byte_time_ns(link_gbps)
-    lane[k.BYTE_NS] = byte_ns.numerator
-    lane[k.BYTE_PARTS] = byte_ns.denominator
-    lane[k.END_NS], part = divmod(wire_free, 1)
-    lane[k.END_PART] = int(part * byte_ns.denominator)
+    lane["byte_ns"] = byte_ns.numerator
+    lane["byte_parts"] = byte_ns.denominator
+    lane["end_ns"], part = divmod(wire_free, 1)
+    lane["end_part"] = int(part * byte_ns.denominator)
 
 
-def _wire_free(lane: NDArray[np.int64]) -> Fraction:
-    return int(lane[k.END_NS]) + (Fraction(int(lane[k.END_PART]), int(lane[k.BYTE_PARTS])))
+def _wire_free(lane: np.void) -> Fraction:
+    return int(lane["end_ns"]) + (Fraction(int(lane["end_part"]), int(lane["byte_parts"])))
 
 
-def _plan_mix(plan: NDArray[np.int64], mix: MixSpec, rows: list[_Row], key: int, first_row: int) -> None:
+def _plan_mix(plan: np.void, mix: MixSpec, rows: list[_Row], key: int, first_row: int) -> None:
     """Fill in a mix's row of the kernel's table."""
     if mix.rate_pps is not None:
         rate = Fraction(str(mix.rate_pps))
@@ -181,13 +180,13 @@ def _plan_mix(plan: NDArray[np.int64], mix: MixSpec, rows: list[_Row], key: int,
         mean_bytes = Fraction(sum(row.weight * row.length for row in rows)) / sum(row.weight for row in rows)
         rate = Fraction(str(mix.rate_gbps)) * 1_000_000_000 / (8 * mean_bytes)
     slot_ns = 1_000_000_000 / rate.limit_denominator(RATE_DENOMINATOR)
-    plan[k.KEY] = key
-    plan[k.FIRST_ROW] = first_row
-    plan[k.ROWS] = len(rows)
-    plan[k.PATTERN] = _PATTERNS[mix.pattern]
-    plan[k.BURST_FRAMES] = mix.burst_frames
-    plan[k.STEP_NS], plan[k.STEP_PART] = divmod(slot_ns.numerator, slot_ns.denominator)
-    plan[k.STEP_PARTS] = slot_ns.denominator
+    plan["key"] = key
+    plan["first_row"] = first_row
+    plan["rows"] = len(rows)
+    plan["pattern"] = _PATTERNS[mix.pattern]
+    plan["burst_frames"] = mix.burst_frames
+    plan["step_ns"], plan["step_part"] = divmod(slot_ns.numerator, slot_ns.denominator)
+    plan["step_parts"] = slot_ns.denominator
 
 
 def _mix_key(seed: int, index: int) -> int:

@@ -15,7 +15,7 @@ from typing import Final
 import numpy as np
 
 from engine.dataplane.memory import Block
-from engine.kernels.jit import entry
+from engine.kernels.jit import entry, places_of
 from engine.kernels.layout import PORT_COUNTERS, Sizes
 from engine.kernels.round_ends import begin, end, scratch_for
 from engine.kernels.serve import serve
@@ -69,12 +69,12 @@ def _failure_message(error: Exception) -> bytes:
 
 
 def _work(place: Place, block: Block, pipe: Connection) -> None:
-    views = block.views
     ports = len(place.sizes.adapters) * PORT_COUNTERS
     reply = np.zeros(ports + 2 * place.sizes.filters, np.int64)
     port = reply[:ports].reshape(-1, PORT_COUNTERS)
     scratch = scratch_for(place.sizes.slots, reply[ports:].reshape(-1, 2))
-    block_scratch = scratch_for_block(place.sizes.cpus)
+    block_scratch = scratch_for_block(place.sizes.cpus, port)
+    views_at, scratch_at, block_scratch_at = map(places_of, (block.views, scratch, block_scratch))
     begin_now, serve_now, end_now, steer_now = entry(begin), entry(serve), entry(end), entry(steer)
     me = place.cpu
     pipe.send_bytes(b"")  # ready
@@ -82,12 +82,12 @@ def _work(place: Place, block: Block, pipe: Connection) -> None:
         batch, blocks, bank, round_number, horizon_ns, ahead, frames = ORDER.unpack(pipe.recv_bytes())
         credited = 0
         if batch >= 0:
-            owned, foreigners = begin_now(views, scratch, me, bank)
+            owned, foreigners = begin_now(views_at, scratch_at, me, bank)
             credited = serve_now(
-                views, scratch, me, batch, blocks, bank, round_number, horizon_ns, foreigners
+                views_at, scratch_at, me, batch, blocks, bank, round_number, horizon_ns, foreigners
             )
-            end_now(views, scratch, me, bank, round_number, horizon_ns, owned, credited)
+            end_now(views_at, scratch_at, me, bank, round_number, horizon_ns, owned, credited)
         port[:] = 0
         if ahead >= 0:
-            steer_now(views, ahead, frames, block_scratch, port)
+            steer_now(views_at, ahead, frames, block_scratch_at)
         pipe.send_bytes(reply[: ports + 2 * credited].data)

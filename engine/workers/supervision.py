@@ -17,6 +17,7 @@ from engine.counted import counted
 from engine.dataplane import ownership
 from engine.dataplane.plane import Plane
 from engine.kernels import layout
+from engine.kernels.jit import places_of
 from engine.kernels.layout import CPU, FRAME, I64, NEVER_NS, NONE, Q
 from engine.kernels.steer import scratch_for_block, steer
 from engine.kernels.top import note_all
@@ -194,7 +195,8 @@ class FallbackWorker:
 
     def __init__(self, plane: Plane) -> None:
         self._plane = plane
-        self._scratch = scratch_for_block(plane.sizes.cpus)
+        self._port = np.zeros_like(plane.port)
+        self._scratch = scratch_for_block(plane.sizes.cpus, self._port)
         self._orphans: list[_Orphan] = []
 
     @property
@@ -204,7 +206,9 @@ class FallbackWorker:
 
     def steer(self, batch: int, frames: int, port: I64) -> None:
         """Steer the first ``frames`` frames of a batch; add the counts to ``port``."""
-        steer(self._plane.views, batch, frames, self._scratch, port)
+        self._port[:] = 0
+        steer(self._plane.places, batch, frames, places_of(self._scratch))
+        port += self._port
 
     def return_due(self, cpu: int, horizon_ns: int) -> None:
         """Take back a processor's buffers that are due before a time; its queues have no pending frames."""

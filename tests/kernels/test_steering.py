@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from engine.dataplane.memory import lay_out, total_bytes
 from engine.kernels import layout
+from engine.kernels.jit import places_of
 from engine.kernels.layout import ADAPTER, PORT, PORT_COUNTERS, AdapterSizes, Sizes, Views
 from engine.kernels.steer import Rows, scratch_for_block, steer, write_table
 from engine.ndis import counters
@@ -67,6 +68,7 @@ def steer_all(host: Host, batch: FrameBatch, count: int) -> tuple[Views, np.ndar
     each = [AdapterSizes(QUEUES, FILTERS, TABLE_ROWS, 1, longest, 3) for longest in LONGEST]
     sizes = Sizes(CPUS, tuple(each), max(1, len(batch.offset)), len(batch.data))
     views = lay_out(memoryview(bytearray(total_bytes(sizes))), sizes)
+    places = places_of(views)
     for name in ("data", "offset", "captured", "wire", "adapter", "arrival_ns"):
         column = getattr(batch, name)
         getattr(views, name)[0, : len(column)] = column
@@ -80,10 +82,11 @@ def steer_all(host: Host, batch: FrameBatch, count: int) -> tuple[Views, np.ndar
         adapter[ADAPTER.max_frame_bytes] = longest
         rows = host.adapters[a].steering_rows()
         columns = Rows(rows.key, rows.queue, rows.filter, rows.default_filter, rows.port_vm)
-        write_table(views.table, adapter, columns)
+        write_table(places, a, columns)
     port = np.zeros((len(LONGEST), PORT_COUNTERS), np.int64)
     views.next_block[0] = 0
-    steer(views, 0, count, scratch_for_block(CPUS), port)
+    scratch = scratch_for_block(CPUS, port)
+    steer(places, 0, count, places_of(scratch))
     return views, port
 
 
