@@ -24,7 +24,7 @@ from vmqtui.actions.commands import (
     usage,
 )
 from vmqtui.columns.arrange import field_called
-from vmqtui.state.moment import read_when
+from vmqtui.state.moment import Reach, read_when
 from vmqtui.tasks.filters import known_addresses
 from vmqtui.tasks.task import processor
 from vmqtui.view_actions import ViewActions
@@ -69,6 +69,8 @@ class CommandActions(ViewActions):
     _actions: tuple[Action, ...]
     _before: Widget | None = None
     """What had the focus before the command line."""
+    _reach: Reach | None = None
+    """The moment that was shown when it opened."""
 
     @property
     def _offered(self) -> tuple[Action, ...]:
@@ -82,7 +84,7 @@ class CommandActions(ViewActions):
     def action_command_line(self) -> None:
         """Type an action by name."""
         self.end_filter()
-        self._before = self.focused
+        self._before, self._reach = self.focused, self._model.reach()
         self._command.begin()
 
     def on_command_bar_left(self, event: CommandBar.Left) -> None:
@@ -168,9 +170,9 @@ class CommandActions(ViewActions):
             case "column":
                 return field_called(text, self.view.table.columns)
             case "time":
-                if (ends := self._model.ends()) is None:
+                if (reach := self._model.reach()) is None:
                     raise ValueError("there is no reading yet")
-                return read_when(text, *ends)
+                return read_when(text, reach.first_ns, reach.last_ns, (self._reach or reach).shown_ns)
             case "file":
                 return file_called(text)
             case "theme" | "adapter" | "host":

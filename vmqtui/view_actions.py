@@ -285,8 +285,8 @@ class ViewActions(Controls):
         if time_ns is not None:
             self._went(self._model.go_to(time_ns))
             return
-        ends = self._model.ends()
-        if ends is None:
+        reach = self._model.reach()
+        if reach is None:
             self._went(False)
             return
 
@@ -294,7 +294,7 @@ class ViewActions(Controls):
             if time_ns is not None:
                 self._went(self._model.go_to(time_ns))
 
-        open_dialog(self, WhenDialog(*ends), typed)
+        open_dialog(self, WhenDialog(reach), typed)
 
     def action_change_speed(self, step: int) -> None:
         """Play a recording faster, or slower."""

@@ -125,7 +125,7 @@ def test_only_a_recording_has_a_speed() -> None:
 
 def test_a_time_is_gone_to_and_played_on_from(path: Path) -> None:
     model, link = opened(path)
-    assert model.ends() == (START_NS + SECOND // 4, START_NS + 60 * SECOND)
+    assert model.reach() == (START_NS + SECOND // 4, START_NS + 60 * SECOND, START_NS + SECOND // 4)
     model.go_to(START_NS + 30 * SECOND)
     assert seq_seen(model) == 120
     advance(model, link, 1.0)

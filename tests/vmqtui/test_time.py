@@ -7,6 +7,7 @@ from engine.telemetry.packing import PackingError
 from engine.telemetry.stats import Stats
 from tests.slow import slow_but
 from tests.vmqtui.conftest import Running, same_as_snapshot, screen_text
+from tests.vmqtui.dialogs import flowing
 from tests.vmqtui.scripted import live_link, make_stats, play
 from vmqtui.actions import VIEWS
 from vmqtui.state import archive
@@ -47,6 +48,23 @@ async def test_the_line_says_which_moment_and_how_long_ago(dashboard: Running) -
         await pilot.press("less_than_sign", "comma", "full_stop", "full_stop")
         line = screen_text(app).splitlines()[3]
         assert "00:00:20.5 UTC  9.7s ago" in line
+
+
+async def test_a_distance_counts_from_the_moment_shown_when_it_was_asked_for(dashboard: Running) -> None:
+    async with dashboard(readings=81) as (app, pilot, link):
+        await pilot.press("at")
+        assert "00:00:20 was shown when this opened" in flowing(app)
+        play(link, 82, 101)
+        app.draw_now()
+        await pilot.press(*"-5s", "enter")
+        await pilot.pause()
+        assert "00:00:15.2 UTC" in screen_text(app).splitlines()[3]
+        play(link, 102, 121)
+        app.draw_now()
+        for key in ("at", "colon"):
+            await pilot.press(key, *("time " if key == "colon" else ""), *"+0:03", "enter")
+            await pilot.pause()
+        assert "00:00:21.2 UTC" in screen_text(app).splitlines()[3]
 
 
 async def test_a_click_on_the_line_goes_there(dashboard: Running) -> None:

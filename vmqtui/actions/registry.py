@@ -187,7 +187,7 @@ TIME: tuple[Action, ...] = (
         "go_to_time",
         "at",
         "Go to a time",
-        "Type a time of day, or how far from either end.",
+        "Type a time of day, or how far from what is shown.",
         "Time",
         says=("time",),
         takes=("time",),

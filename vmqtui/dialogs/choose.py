@@ -21,7 +21,7 @@ from vmqtui.printable import printable
 from vmqtui.state.choices import TableChoice
 from vmqtui.state.hosts import Hosts
 from vmqtui.state.model import Model
-from vmqtui.state.moment import FITS, ends, read_when
+from vmqtui.state.moment import FITS, Reach, ends, read_when, time_of_day
 from vmqtui.state.rows import HostRow
 from vmqtui.widgets.canvas import palette_of
 from vmqtui.widgets.table import LiveTable
@@ -126,13 +126,13 @@ class HostDialog(Dialog[str]):
 
 
 class WhenDialog(Dialog[int]):
-    """Returns a time between ``first_ns`` and ``last_ns`` (Unix time in ns), or None."""
+    """Returns a time within ``reach`` (Unix time in ns), or None."""
 
     BINDINGS: ClassVar[list[BindingType]] = [Binding("escape", "dismiss(None)", "Close", show=False)]
 
-    def __init__(self, first_ns: int, last_ns: int) -> None:
+    def __init__(self, reach: Reach) -> None:
         super().__init__()
-        self._ends = first_ns, last_ns
+        self._reach = reach
         self._input = Input(placeholder="14:03:20", id="when", compact=True, max_length=40)
         self._answer = Static("", id="answer")
 
@@ -140,7 +140,9 @@ class WhenDialog(Dialog[int]):
         with Vertical(id="dialog") as dialog:
             dialog.border_title = "Go to a time"
             dialog.border_subtitle = "⏎ goes there, esc closes"
-            yield Static(Text(f"There is {ends(*self._ends)}. What fits: {FITS}."), id="explanation")
+            first_ns, last_ns, shown_ns = self._reach
+            there = f"There is {ends(first_ns, last_ns)}; {time_of_day(shown_ns)} was shown when this opened."
+            yield Static(Text(f"{there} What fits: {FITS} then."), id="explanation")
             with Horizontal(classes="field"):
                 yield Label("Time", classes="label")
                 yield self._input
@@ -154,7 +156,7 @@ class WhenDialog(Dialog[int]):
 
     def on_input_submitted(self, event: Input.Submitted) -> None:
         try:
-            self.dismiss(read_when(event.value, *self._ends))
+            self.dismiss(read_when(event.value, *self._reach))
         except ValueError as error:
             self._say(str(error))
 

@@ -14,7 +14,7 @@ from vmqtui.state.archive import Archive
 from vmqtui.state.choices import SPAN_S, Choices
 from vmqtui.state.history import Curve, TapeAdvice, TapeCurve, advised
 from vmqtui.state.hosts import Liveness, liveness, liveness_of, why_unchanging
-from vmqtui.state.moment import Moment, Playhead, Tape, Where, reading_before
+from vmqtui.state.moment import Moment, Playhead, Reach, Tape, Where, reading_before
 from vmqtui.state.series import DETAIL_POINTS, Groups, History
 from vmqtui.state.snapshot import Snapshot
 
@@ -185,9 +185,9 @@ class Model:
         """Show the moment at ``fraction`` (0..1) of the way from the first to the last one."""
         return self._went(self._playhead.scrub(fraction))
 
-    def ends(self) -> tuple[int, int] | None:
-        """The times of the first and the last stored moment (Unix time in ns); None if there is none."""
-        return self._playhead.ends()
+    def reach(self) -> Reach | None:
+        """The times of the first, the last and the shown moment; None if there is none."""
+        return self._playhead.reach()
 
     def go_to(self, time_ns: int) -> bool:
         """Show the last moment at or before a Unix time in ns, or the first one."""

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import Final, Protocol
+from typing import Final, NamedTuple, Protocol
 
 from engine.bus.messages import Status
 from engine.telemetry.config import Config
@@ -130,6 +130,14 @@ class Where:
         return min(1.0, max(0.0, (self.time_ns - self.first_ns) / length)) if length > 0 else 1.0
 
 
+class Reach(NamedTuple):
+    """The times of the first, the last and the shown moment (Unix time in ns)."""
+
+    first_ns: int
+    last_ns: int
+    shown_ns: int
+
+
 class Playhead:
     """A position on a tape. ``number`` is the shown moment; None: always the newest.
 
@@ -204,10 +212,13 @@ class Playhead:
         self._go(at_time(self._tape, first + int((last - first) * fraction)))
         return True
 
-    def ends(self) -> tuple[int, int] | None:
-        """The times of the first and the last moment (Unix time in ns); None if there is none."""
+    def reach(self) -> "Reach | None":
+        """The times between which there are moments, and that of the shown one; None if there is none."""
         numbers = self._tape.numbers()
-        return (self._tape.time_ns(numbers[0]), self._tape.time_ns(numbers[-1])) if numbers else None
+        if not numbers:
+            return None
+        first_ns, last_ns = self._tape.time_ns(numbers[0]), self._tape.time_ns(numbers[-1])
+        return Reach(first_ns, last_ns, last_ns if self.number is None else self._seen_ns)
 
     def go_to(self, time_ns: int) -> bool:
         """Go to the last moment at or before a time, or the first one."""
@@ -253,14 +264,12 @@ _AWAY: Final = re.compile(
 )
 _SECONDS: Final = {"": 1, "s": 1, "m": 60, "min": 60, "h": 3600}
 
-FITS: Final = (
-    "14:03, 14:03:20, 2026-11-26 14:03:20 (UTC), +90 or +1:30 after the beginning, -30 before the end"
-)
+FITS: Final = "14:03, 14:03:20, 2026-11-26 14:03:20 (UTC), -30 or +1:30 from what was shown"
 
 
-def read_when(text: str, first_ns: int, last_ns: int) -> int:
+def read_when(text: str, first_ns: int, last_ns: int, shown_ns: int) -> int:
     """Parse a typed time; return Unix time in ns. A time of day without a date is the last one before
-    ``last_ns``.
+    ``last_ns``; a distance counts from ``shown_ns``.
 
     Raises ValueError if the text is not a time (``FITS`` lists the formats) or not between the ends.
     """
@@ -268,7 +277,7 @@ def read_when(text: str, first_ns: int, last_ns: int) -> int:
     if away := _AWAY.fullmatch(text):
         sign, number, unit, hours, minutes, seconds = away.groups(default="")
         length = float(number) * _SECONDS[unit] if number else _length(hours, minutes, seconds)
-        at_ns = first_ns + round(length * 1e9) if sign == "+" else last_ns - round(length * 1e9)
+        at_ns = shown_ns + round(length * 1e9) * (1 if sign == "+" else -1)
     elif clock := _CLOCK.fullmatch(text):
         at_ns = _of_day(clock, last_ns)
     else:
@@ -314,3 +323,9 @@ def ends(first_ns: int, last_ns: int) -> str:
     same_day = first is not None and last is not None and first.date() == last.date()
     until = UNKNOWN if last is None else f"{last:%H:%M:%S}" if same_day else f"{last:%Y-%m-%d %H:%M:%S}"
     return f"{UNKNOWN if first is None else f'{first:%Y-%m-%d %H:%M:%S}'} to {until} UTC"
+
+
+def time_of_day(time_ns: int) -> str:
+    """A time in words: "14:03:20"."""
+    at = _date(time_ns)
+    return UNKNOWN if at is None else f"{at:%H:%M:%S}"
