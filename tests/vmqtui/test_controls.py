@@ -459,7 +459,7 @@ async def test_read_only_has_no_controls(dashboard: Running) -> None:
 @pytest.mark.slow
 async def test_queue_of_a_processor_can_be_moved_from_there(dashboard: Running) -> None:
     async with dashboard() as (app, pilot, _):
-        await pilot.press("5", "right", "right", "right", "tab", "down", "m")
+        await pilot.press("5", "tab", "down", "m")
         await shown(pilot, app, "Move queue 2 (web-02)")
         assert isinstance(app.screen, RequestDialog)
 

@@ -176,7 +176,7 @@ async def test_pane_of_a_measured_host_shows_what_is_unknown_as_unknown(
 @pytest.mark.slow
 async def test_pane_follows_the_focus_between_tables(dashboard: Running) -> None:
     async with dashboard(size=(200, 60)) as (app, pilot, _):
-        await pilot.press("5", "right", "right", "right")
+        await pilot.press("5")
         await pilot.pause()
         assert "web-01" in pane(app).splitlines()[0]
         await pilot.press("down", "tab")  # the queues of processor 0:3

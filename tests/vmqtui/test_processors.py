@@ -4,7 +4,7 @@ import msgspec
 import pytest
 
 from engine.telemetry.config import Config
-from engine.view.rows import QueueView
+from engine.view.rows import CpuView, QueueView
 from tests.slow import slow_but
 from tests.vmqtui.conftest import Running, screen_text
 from tests.vmqtui.dialogs import closed, opened, shown, told
@@ -102,7 +102,7 @@ async def test_a_processor_that_is_down_is_seen_at_every_size_and_brought_back(d
             assert "▲down" in screen_text(app)
             await pilot.press("5")
             await pilot.pause()
-            [row] = [line for line in screen_text(app).splitlines() if " 0:2 " in line and "│" in line[40:]]
+            [row] = [line for line in screen_text(app).splitlines() if line.lstrip("│▌ ").startswith("0:2 ")]
             assert "▲down" in row
             if size[0] == 80:
                 continue
@@ -169,7 +169,7 @@ def test_keys_of_the_matrix_stand_before_those_that_change_the_view_and_no_other
 
 async def test_queue_is_moved_after_confirmation_and_before_and_after_are_shown(dashboard: Running) -> None:
     async with dashboard() as (app, pilot, link):
-        await pilot.press("5", "right", "right", "right", "right", "right")
+        await pilot.press("5", "right", "right")
         assert matrix(app).queue is not None
         assert matrix(app).queue.label == "sql-01"  # type: ignore[union-attr]  # None fails the test
         assert matrix(app).target is None
@@ -198,6 +198,44 @@ async def test_queue_is_moved_after_confirmation_and_before_and_after_are_shown(
         app.draw_now()
         await pilot.pause()
         assert "measuring" not in screen_text(app)
+
+
+async def test_the_matrix_begins_at_the_busiest_queue_of_the_hottest_processor_and_stays(
+    dashboard: Running,
+) -> None:
+    link = live_link()
+    async with dashboard(link) as (app, pilot, _):
+        await pilot.press("5")
+        assert (cursor(app), matrix(app).target) == (("default", 0), None)  # no load is known yet
+        play(link, 1, 8)
+        app.draw_now()
+        assert (cursor(app), matrix(app).target) == (("web-01", 2), None)
+        vms = [(name, vm, cpu, 900_000 if name == "file-01" else 9) for name, vm, cpu, _ in VMS]
+        for seq in range(9, 30):
+            link.publish("hv01", stats=make_stats(seq, vms=vms))
+        app.draw_now()
+        assert cursor(app) == ("web-01", 2)
+
+
+@pytest.mark.parametrize("key", ["down", "right"])
+async def test_the_matrix_stays_where_the_user_went_before_loads_are_known(
+    dashboard: Running, key: str
+) -> None:
+    link = live_link()
+    async with dashboard(link) as (app, pilot, _):
+        await pilot.press("5", key)
+        before = cursor(app)
+        play(link, 1, 8)
+        app.draw_now()
+        assert cursor(app) == before != ("default", 0)
+
+
+def cursor(app: VmqApp) -> tuple[str, int]:
+    """The queue and the processor of the cursor."""
+    row, queue = matrix(app).row, matrix(app).queue
+    assert isinstance(row, CpuView)
+    assert queue is not None
+    return queue.label, row.cpu
 
 
 async def test_queues_of_several_adapters_are_told_apart(dashboard: Running) -> None:
@@ -250,7 +288,7 @@ async def test_nothing_of_a_move_is_cut_on_a_small_screen(dashboard: Running, na
         for seq in range(10, 16):
             link.publish("hv01", stats=make_stats(seq, vms=vms))
             app.draw_now()
-        await pilot.press("5", *["right"] * 3)
+        await pilot.press("5")
         await pilot.pause()
         lines = before_and_after(app)
         assert ("…" in lines[0]) == (name != "web-01")
@@ -266,7 +304,7 @@ async def test_nothing_of_a_move_is_cut_on_a_small_screen(dashboard: Running, na
 
 async def test_both_processors_of_a_move_are_seen_on_a_small_screen(dashboard: Running) -> None:
     async with dashboard(size=(80, 24)) as (app, pilot, link):
-        await pilot.press("5", *["right"] * 5, "down")
+        await pilot.press("5", "right", "right", "down")
         await pilot.pause()
         assert [line.split()[0] for line in before_and_after(app)] == ["sql-01", "0:2", "0:3", "△"]
         await pilot.press("m")
@@ -305,10 +343,10 @@ async def test_refused_move_stays_on_the_screen(dashboard: Running) -> None:
 async def test_going_to_another_queue_leaves_a_proposal(dashboard: Running) -> None:
     async with dashboard() as (app, pilot, _):
         await pilot.press("5", "down")
-        assert matrix(app).target == 1
+        assert matrix(app).target == 3
         await pilot.press("right")
         assert matrix(app).target is None
-        assert matrix(app).queue.label == "sql-02"  # type: ignore[union-attr]  # None fails the test
+        assert matrix(app).queue.label == "web-02"  # type: ignore[union-attr]  # None fails the test
 
 
 async def test_read_only_matrix_offers_no_move(dashboard: Running) -> None:
@@ -323,7 +361,7 @@ async def test_read_only_matrix_offers_no_move(dashboard: Running) -> None:
 async def test_other_keys_act_on_the_queue_of_the_column(dashboard: Running) -> None:
     async with dashboard() as (app, pilot, _):
         await pilot.press("5", "right", "e")
-        await shown(pilot, app, "Resize or rename queue 4")
+        await shown(pilot, app, "Resize or rename queue 2")
 
 
 async def test_click_chooses_queue_and_processor(dashboard: Running) -> None:

@@ -169,7 +169,7 @@ async def test_page_from_the_matrix_is_of_the_column(dashboard: Running) -> None
     async with dashboard() as (app, pilot, _):
         await pilot.press("5", "right", "enter")
         await pilot.pause()
-        assert "Queue 4 of nic0 · sql-02" in screen_text(app)
+        assert "Queue 2 of nic0 · web-02" in screen_text(app)
 
 
 async def test_controls_of_the_page_act_on_its_queue(dashboard: Running) -> None:

@@ -234,6 +234,7 @@ class ProcessorsView(DetailedView):
         if apart:
             queues += f", {len(apart):,} of them with no known processor"
         self.fill(self._matrix, "Processors", f"{queues} · {balancer}" if balancer else queues)
+        self._matrix.begin()
         self._matrix.border_subtitle = self._matrix.seen_words
         self._panel.apart = apart
         if self._move is not None:

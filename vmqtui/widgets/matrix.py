@@ -75,6 +75,8 @@ class MatrixTable(LiveTable):
         self._queues: list[QueueView] = []
         self._column = 0
         self._queue_pinned: Hashable = None
+        self._begun = False
+        """Whether the cursor is where to look first, or was moved."""
         self._first = 0
         self._names: list[int] = []
         self._columns: tuple[list[int], bool] = [], False
@@ -108,7 +110,6 @@ class MatrixTable(LiveTable):
 
         ``model`` is the host's CPU model, ``sets`` has the processors of each adapter's set, None if unknown.
         """
-        first = not self._queues
         self._model, self._sets = model, sets
         self._queues = sorted(queues, key=_across)
         self._marks = _marks(row.adapter for row in queues)
@@ -128,8 +129,37 @@ class MatrixTable(LiveTable):
             if row.home_cpu not in (None, row.cpu):
                 left[row.home_cpu].append(n)
         self._left = dict(left)
-        if first and self._queues:
+
+    def begin(self) -> None:
+        """Put the cursor where to look first, once loads are known: on the queue with the largest part of the
+        hottest processor. Until then it is on the first queue. It stays where the user has moved it."""
+        if self._begun or not self._queues:
+            return
+        places = {row.identity: n for n, row in enumerate(self._queues)}
+        known = [row for row in self.rows if isinstance(row, CpuView) and row.load is not None]
+        hottest = max((row for row in known if row.queues), key=lambda row: row.load or 0.0, default=None)
+        if hottest is not None:
+            parts = loads_of(hottest, self._model)
+            busiest = max(hottest.queues, key=lambda one: (parts[one.identity] or 0.0, one.known_pps))
+            if busiest.identity in places:
+                self._begun = True
+                self._column, self._queue_pinned = places[busiest.identity], busiest.identity
+        if self.size:
+            self.go_home()
+        else:
             self.call_after_refresh(self.go_home)
+
+    def action_cursor(self, step: int) -> None:
+        self._begun = True
+        super().action_cursor(step)
+
+    def action_page(self, step: int) -> None:
+        self._begun = True
+        super().action_page(step)
+
+    def find(self, identity: Hashable) -> bool:
+        self._begun = True
+        return super().find(identity)
 
     def go_home(self) -> None:
         """Put the cursor on the processor that serves the queue, so that it proposes no move."""
@@ -145,6 +175,7 @@ class MatrixTable(LiveTable):
         self._choose(max(0, min(self._column + step, len(self._queues) - 1)))
 
     def _choose(self, column: int) -> None:
+        self._begun = True
         self._column = column
         if self.queue is not None:
             self._queue_pinned = self.queue.identity
@@ -152,6 +183,7 @@ class MatrixTable(LiveTable):
             self.post_message(self.Moved())
 
     def on_click(self, event: events.Click) -> None:
+        self._begun = True
         at = event.get_content_offset(self)
         edge = 1 + self._room + 3
         if at is not None and at.x >= edge:
@@ -192,6 +224,8 @@ class MatrixTable(LiveTable):
 
     def _seen(self) -> range:
         """Return the indexes of the visible columns; scroll if the cursor's is not among them."""
+        if not self.size:
+            return range(0)
         widths, named = self._across()
         fits = len(widths) if named or not widths else max(1, (self._width - self._room - 3) // widths[0])
         if self._column < self._first or self._column >= self._first + fits:
@@ -203,7 +237,7 @@ class MatrixTable(LiveTable):
     def seen_words(self) -> str:
         """The range of visible queues, in words; "" if all are visible."""
         seen = self._seen()
-        if len(seen) == len(self._queues):
+        if len(seen) in (0, len(self._queues)):
             return ""
         return f"queues {seen.start + 1:,} to {seen.stop:,} of {len(self._queues):,} across"
 
