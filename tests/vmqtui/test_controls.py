@@ -5,7 +5,7 @@ from textual.pilot import Pilot
 from textual.widgets import Button, Input
 
 from tests.vmqtui.conftest import Running, screen_text
-from tests.vmqtui.dialogs import closed, flowing, notes, opened, shown, type_into
+from tests.vmqtui.dialogs import closed, flowing, notes, opened, settled, shown, type_into
 from tests.vmqtui.scripted import live_link, mac, make_config, make_stats, with_queue
 from vmqtui.app import VmqApp
 from vmqtui.dialogs.request import RequestDialog
@@ -213,6 +213,32 @@ async def test_a_change_without_an_answer_is_sent_again_though_its_row_is_gone_b
         await pilot.press("y")
         await closed(pilot, app)
         assert [op for _, op, _ in link.asked] == ["clear_filter", "clear_filter"]
+
+
+@pytest.mark.slow
+async def test_the_preview_of_a_change_without_an_answer_says_that_it_is_sent_again(
+    dashboard: Running,
+) -> None:
+    async with dashboard() as (app, pilot, link):
+        await pilot.press("2", "down", "down", "e")
+        await opened(pilot, app)
+        await type_into(pilot, app, "name", "shop")
+        link.leave_unanswered()
+        await pilot.press("enter")
+        await shown(pilot, app, "no answer from hv01")
+        link.publish("hv01", config=with_queue(make_config(), 2, generation=99), stats=None)
+        app.draw_now()
+        await type_into(pilot, app, "name", "other")
+        await shown(pilot, app, "it is gone since the dialog was opened")
+        await pilot.press("enter")
+        await settled(pilot, app)
+        assert len(link.asked) == 1
+        await type_into(pilot, app, "name", "shop")
+        await shown(pilot, app, "not answered yet: it is sent again as the same request")
+        link.answer()
+        await pilot.press("enter")
+        await closed(pilot, app)
+        assert link.ids[0] == link.ids[1]
 
 
 @pytest.mark.slow

@@ -30,6 +30,7 @@ SETTLE_S: Final = 0.2
 """Pause in typing, in seconds, before the preview is requested."""
 _MOST_STEPS: Final = 3
 """Most expected effects that are shown."""
+_AGAIN: Final = "not answered yet: it is sent again as the same request, which is carried out once"
 _MOST_ASKED: Final = 32
 """Most requests of a batch whose effects are asked for before it."""
 
@@ -37,8 +38,10 @@ _MOST_ASKED: Final = 32
 class Preview(Static):
     """Sends "what if" requests and shows the answers; newer requests cancel older ones."""
 
-    def __init__(self, link: Link, host: str) -> None:
+    def __init__(self, link: Link, host: str, is_open: Callable[[Step], bool]) -> None:
+        """``is_open``: whether a request was sent and has no answer (``Submission.is_open``)."""
         super().__init__("", id="preview")
+        self._is_open = is_open
         self.display = False
         self._link = link
         self._host = host
@@ -58,7 +61,7 @@ class Preview(Static):
             for one in steps
             if one.foresee is not None or one.foreseen is not None or one.group is not None
         ]
-        asked = tuple((step.key, step.op, repr(step.foresee)) for step in steps)
+        asked = tuple((step.key, step.op, repr(step.foresee), self._is_open(step)) for step in steps)
         if not steps:
             self.clear()
         elif asked != self._asked:
@@ -99,7 +102,10 @@ class Preview(Static):
         self.update(Text("\n").join(lines))
 
     def _known(self, step: Step) -> Foreseen | None:
-        """The effect of a step that is known here: why it can't be sent, or its own ``foreseen``."""
+        """The effect of a step that is known here: that it is sent again, why it can't be sent, or its own
+        ``foreseen``."""
+        if self._is_open(step):
+            return Foreseen(_AGAIN)
         if step.hindered is not None and (why := step.hindered()):
             return Foreseen(why, fits=False)
         return step.foreseen if step.foresee is None else None
@@ -162,9 +168,9 @@ class RequestDialog(Dialog[None]):
     def __init__(self, link: Link, host: str, task: Task) -> None:
         super().__init__()
         self.asked = task
-        self.preview: Preview = Preview(link, host)
-        """The preview of the change."""
         self.submission: Submission = Submission(link, host)
+        self.preview: Preview = Preview(link, host, self.submission.is_open)
+        """The preview of the change."""
         self.report: Callable[[Ending], None] = lambda ending: None
         """Called once with the ending of the dialog."""
         self.refused: bool = False

@@ -75,7 +75,7 @@ class Submission:
                     break
                 if step.key in self.answers or step.group in self._refused:
                     continue
-                failed = step.hindered() if step.hindered is not None and not self._is_open(step) else ""
+                failed = step.hindered() if step.hindered is not None and not self.is_open(step) else ""
                 if not failed:
                     waits(f"{step.title}: waiting for {self.host}")
                     failed = await self._send(step, waits)
@@ -87,16 +87,21 @@ class Submission:
             self.under_way = False
         return " · ".join(self.summary()) if self._refused or self._left() else ""
 
-    def _is_open(self, step: Step) -> bool:
-        """Whether the step was sent and has no answer: then it may have been carried out."""
-        return any(one.key == step.key for one in self._open.values())
+    def is_open(self, step: Step) -> bool:
+        """Whether the same request was sent and has no answer: it may have been carried out, and sent again
+        is carried out once."""
+        try:
+            params = step.params(self.answers)
+        except (KeyError, TypeError, ValueError):
+            return False
+        return self._ids.get(_known(step, params)) in self._open
 
     async def _send(self, step: Step, waits: Callable[[str], None]) -> str:
         try:
             params = step.params(self.answers)
         except (KeyError, TypeError, ValueError):
             return "the engine's answer had no usable queue_id"
-        known = (step.key, step.op, repr(params))
+        known = _known(step, params)
         if known not in self._ids:
             self._count += 1
             self._ids[known] = f"{self._name}-{self._count}"
@@ -211,6 +216,11 @@ class Submission:
             done_half = f"; done of these: {several(half)}" if half else ""
             parts.append(f"{len(left):,} not sent{stopped}{done_half}")
         return parts
+
+
+def _known(step: Step, params: dict[str, Any]) -> tuple[str, str, str]:
+    """Return what a request is, sent for the first time or again."""
+    return step.key, step.op, repr(params)
 
 
 def _may_answer(asked: Status | None, now: Status | None) -> bool:
