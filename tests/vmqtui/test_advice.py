@@ -258,11 +258,21 @@ async def test_a_fix_may_be_for_several_adapters_or_for_the_host(dashboard: Runn
         assert isinstance(task, Task)
         moved, balanced = task.plan({})
         assert (moved.title, balanced.title) == (
-            "queue set 1 --cpu 5 --adapter nic1",
-            "balancer set --mode dynamic",
+            "move queue 1 (a) of nic1 to processor 0:5",
+            "set the balancer's mode = dynamic",
         )
         assert moved.about == ("nic1", 1, 2)
         assert callable(moved.undo)
+        assert moved.undo({}).title == "move queue 1 (a) of nic1 to processor 0:3"
+        grow = Request(op="set_queue_parameters", params={"adapter": "nic0", "queue_id": 1, "buffers": 2048})
+        task = apply_fix(finding(grow), app.model.snapshot)
+        assert isinstance(task, Task)
+        [grown] = task.plan({})
+        assert callable(grown.undo)
+        assert (grown.title, grown.undo({}).title) == (
+            "give queue 1 (a) of nic0 2,048 buffers",
+            "give queue 1 (a) of nic0 512 buffers",
+        )
         assert callable(balanced.undo)
         assert moved.undo({}).params({}) == {"adapter": "nic1", "queue_id": 1, "cpu": 3}
         assert balanced.undo({}).params({}) == {"mode": "off"}

@@ -4,8 +4,10 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 from engine.advice.finding import Finding, Request
+from engine.counted import counted
 from engine.telemetry.config import AdapterConfig, FilterConfig, QueueConfig
-from vmqtui.columns.advice import command, effect, measured
+from vmqtui.columns.advice import effect, measured
+from vmqtui.columns.column import vlan_text
 from vmqtui.printable import printable
 from vmqtui.state.rows import is_filter, is_so, waits
 from vmqtui.state.snapshot import Snapshot
@@ -103,9 +105,6 @@ def _step(place: int, finding: Finding, snapshot: Snapshot) -> Step:
     request = finding.requests[place]
     adapter = _adapter(request, snapshot)
     alone = place == 0 or (request.op == "set_queue_parameters" and "cpu" in request.params)
-    title = command(request).removeprefix("vmqtui ")
-    if adapter is not None and len(snapshot.adapter_names) == 1:
-        title = title.replace(f" --adapter {adapter.name}", "")
     queue_id = request.params.get("queue_id")
     queues = adapter.queues if adapter is not None else []
     queue = next((one for one in queues if one.queue_id == queue_id), None)
@@ -117,7 +116,7 @@ def _step(place: int, finding: Finding, snapshot: Snapshot) -> Step:
     )
     return Step(
         _key(place),
-        title,
+        _title(request.op, request.params, snapshot, to_new=request.queue_from is not None),
         request.op,
         lambda answers: _params(request, answers),
         foresee=dict(request.params) if alone and request.queue_from is None else None,
@@ -125,6 +124,56 @@ def _step(place: int, finding: Finding, snapshot: Snapshot) -> Step:
         undo=_undo(place, request, adapter, queue, snapshot),
         about=about if fixed else None,
     )
+
+
+def _title(op: str, params: Mapping[str, Any], snapshot: Snapshot, *, to_new: bool = False) -> str:
+    """A phrase for a request; ``to_new``: it is about a queue that the fix allocates."""
+    index = snapshot.index.adapters.get(str(params.get("adapter")))
+    of = f" of {printable(str(params['adapter']))}" if len(snapshot.adapter_names) > 1 and index else ""
+    numbers = params.get("queue_ids") or [params.get("queue_id")]
+    known = index.queues if index is not None else {}
+    queue = ", ".join(_queue(number, known.get(number)) for number in numbers) + of
+    if to_new:
+        queue = "the new queue"
+    vm = f"VM {printable(str(params.get('vm')))}{of}"
+    settings = ", ".join(
+        f"{key} = {printable(_value(one))}" for key, one in params.items() if key != "adapter"
+    )
+    match op:
+        case "set_queue_parameters":
+            cpu = params.get("cpu")
+            buffers = params.get("buffers")
+            parts = [] if cpu is None else [f"move {queue} to processor {snapshot.processors.name(cpu)}"]
+            parts += [] if buffers is None else [f"give {queue} {counted(buffers, 'buffer')}"]
+            return " and ".join(parts) or f"change {queue}"
+        case "set_filter":
+            return f"set filter {params['mac']}, VLAN {vlan_text(params.get('vlan'))} on {queue}"
+        case "clear_filter":
+            one = _filter(index.settings.filters if index is not None else (), params.get("filter_id"))
+            test = f" ({one.mac}, VLAN {vlan_text(one.vlan)})" if one is not None else ""
+            return f"clear filter {params.get('filter_id')}{test} of {queue}"
+        case "free_queue":
+            return f"free {queue}"
+        case "complete_allocation":
+            return f"complete {queue}"
+        case "allocate_queue":
+            return f"allocate {printable(str(params.get('name') or params.get('vm') or 'a queue'))}{of}"
+        case "set_adapter":
+            return f"set {settings} of {printable(str(params.get('adapter')))}"
+        case "set_balancer":
+            return f"set the balancer's {settings}"
+    return f"{op.removesuffix('_vm').replace('_', ' ')} {vm}"
+
+
+def _queue(number: Any, queue: QueueConfig | None) -> str:
+    name = "" if queue is None else printable(queue.name or queue.vm or "")
+    return f"queue {number}" + (f" ({name})" if name else "")
+
+
+def _value(value: Any) -> str:
+    if value is None or isinstance(value, bool):
+        return "none" if value is None else str(value).lower()
+    return f"{value:.12g}" if isinstance(value, float) else str(value)
 
 
 def _taken(place: int, finding: Finding, snapshot: Snapshot) -> Foreseen | None:
@@ -167,21 +216,23 @@ def _undo(
     match op:
         case "set_balancer" if snapshot.config is not None:
             told = snapshot.config.balancer
-            return lambda answers: _back(op, {key: told[key] for key in params if key in told})
+            return lambda answers: _back(op, {key: told[key] for key in params if key in told}, snapshot)
         case "resume_vm":
-            return lambda answers: _back("pause_vm", params)
+            return lambda answers: _back("pause_vm", params, snapshot)
     if adapter is None:
         return None
-    return _undo_on(adapter, place, request, queue)
+    return _undo_on(adapter, place, request, queue, snapshot)
 
 
-def _undo_on(adapter: AdapterConfig, place: int, request: Request, queue: QueueConfig | None) -> Any:
+def _undo_on(
+    adapter: AdapterConfig, place: int, request: Request, queue: QueueConfig | None, snapshot: Snapshot
+) -> Any:
     """As ``_undo``, for a request to an adapter."""
     op, params = request.op, request.params
     match op:
         case "set_queue_parameters" if queue is not None:
             before: dict[str, Any] = {key: getattr(queue, key) for key in ("cpu", "buffers") if key in params}
-            return lambda answers: _back(op, {**params, **before})
+            return lambda answers: _back(op, {**params, **before}, snapshot)
         case "set_filter":
             return lambda answers: _back(
                 "clear_filter",
@@ -190,6 +241,7 @@ def _undo_on(adapter: AdapterConfig, place: int, request: Request, queue: QueueC
                     "queue_id": _params(request, answers)["queue_id"],
                     "filter_id": number_in(answers[_key(place)], "filter_id"),
                 },
+                snapshot,
             )
         case "clear_filter":
             one = _filter(adapter.filters, params.get("filter_id"))
@@ -197,18 +249,22 @@ def _undo_on(adapter: AdapterConfig, place: int, request: Request, queue: QueueC
                 return "the filter that was cleared is not known"
             vlan = {} if one.vlan is None else {"vlan": one.vlan}
             return lambda answers: _back(
-                "set_filter", {"adapter": adapter.name, "queue_id": one.queue_id, "mac": one.mac, **vlan}
+                "set_filter",
+                {"adapter": adapter.name, "queue_id": one.queue_id, "mac": one.mac, **vlan},
+                snapshot,
             )
         case "allocate_queue":
             return lambda answers: _back(
                 "free_queue",
                 {"adapter": adapter.name, "queue_id": number_in(answers[_key(place)], "queue_id")},
+                snapshot,
             )
         case "set_adapter":
             return lambda answers: _back(
                 op,
                 {key: getattr(adapter, key, value) for key, value in params.items()}
                 | {"adapter": adapter.name},
+                snapshot,
             )
         case "complete_allocation" if request.queue_from is None:
             return "a completed allocation can't be taken back; d frees the queue"
@@ -219,6 +275,6 @@ def _filter(filters: Sequence[FilterConfig], filter_id: Any) -> FilterConfig | N
     return next((one for one in filters if one.filter_id == filter_id), None)
 
 
-def _back(op: str, params: dict[str, Any]) -> Step:
-    title = command(Request(op=op, params=params)).removeprefix("vmqtui ")
+def _back(op: str, params: dict[str, Any], snapshot: Snapshot) -> Step:
+    title = _title(op, params, snapshot)
     return Step(f"back-{title}", title, op, lambda answers: params, foresee=params)
