@@ -333,6 +333,21 @@ def _type_memcpy(typing_context: Any, to: Any, source: Any, size: Any) -> Any:
 _memcpy = cast("Any", numba.extending.intrinsic(_type_memcpy))
 
 
+def _type_copy_record(typing_context: Any, to: Any, source: Any) -> Any:
+    """Copy a record onto another of its type. An assignment takes LLVM seconds, byte by byte."""
+    signature = types.void(to, source)
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        size = context.get_constant(types.uintp, to.size)
+        cast("Any", numba.core.cgutils).raw_memcpy(builder, *arguments, size, 1)
+        return context.get_dummy_value()
+
+    return signature, generate
+
+
+copy_record: Any = numba.extending.intrinsic(_type_copy_record)
+
+
 def _type_load(typing_context: Any, at: Any) -> Any:
     """Load the eight bytes at an address, of any alignment, as a big-endian number."""
     signature = types.int64(types.uintp)

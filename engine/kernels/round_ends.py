@@ -11,7 +11,7 @@ import numpy as np
 from engine.kernels import armed as order
 from engine.kernels.armed import ARMED, Armed
 from engine.kernels.dpc import take_back
-from engine.kernels.jit import PLACES, kernel, tuple_at, tuple_type, types
+from engine.kernels.jit import PLACES, copy_record, kernel, tuple_at, tuple_type, types
 from engine.kernels.layout import (
     I32,
     I64,
@@ -58,21 +58,21 @@ def begin(views_places: I64, scratch_places: I64, me: int, bank: int) -> tuple[i
     """
     views = views_at(views_places)
     scratch = scratch_at(scratch_places)
-    views.cpus[1 - bank, me] = views.cpus[bank, me]
+    copy_record(views.cpus[1 - bank, me], views.cpus[bank, me])
     order.begin(scratch.armed)
     owned = 0
     foreigners: Int = np.int64(0)
     for slot in range(views.owner.shape[0]):
         if views.owner[slot] == me:
-            views.queues[1 - bank, slot] = views.queues[bank, slot]
             queue = views.queues[1 - bank, slot]
+            copy_record(queue, views.queues[bank, slot])
             # All other buckets are zero in both banks.
             for bucket in range(queue.latency_from, queue.latency_to):
                 views.latency[1 - bank, slot, bucket] = views.latency[bank, slot, bucket]
             adapter = queue.adapter
             if slot == views.adapters[adapter].slot_base:
                 for pair in range(TOP_PAIRS):  # a loop: Numba compiles slice assignment for seconds
-                    views.top[1 - bank, adapter, pair] = views.top[bank, adapter, pair]
+                    copy_record(views.top[1 - bank, adapter, pair], views.top[bank, adapter, pair])
             scratch.own[owned] = slot
             owned += 1
             if queue.armed_ns >= 0:

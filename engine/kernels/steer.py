@@ -15,6 +15,7 @@ from engine.kernels.jit import (
     PLACES,
     Record,
     Records,
+    copy_record,
     inlined,
     kernel,
     load_network_word,
@@ -333,4 +334,4 @@ def steer(views_places: I64, batch: int, frames: int, scratch_places: I64) -> No
                 shard_of = np.uint64(frame.switch) >> np.uint64(SWITCH_OWNER_SHIFT)
                 place = cursor[shard_of]
                 cursor[shard_of] = place + 1
-                steered[np.uint64(place)] = frame
+                copy_record(steered[np.uint64(place)], frame)
