@@ -1,5 +1,6 @@
 """The entry point of ``vmqtui``. Worker processes import this module too, so its imports are light."""
 
+import gc
 import os
 import signal
 import sys
@@ -77,6 +78,7 @@ def main() -> None:
 
 
 def _run() -> int:
+    gc.set_threshold(20_000, 20, 50)  # imports make many objects and hardly any garbage: search it less often
     signal.signal(signal.SIGTERM, _Terminate())
     from vmqtui.cli.startup import prepare_streams
 

@@ -128,7 +128,7 @@ async def _show(
         from vmqtui.link import BusLink
 
         measured = Status(state="offline", kind="measured", controls=False)
-        spare_the_collector()
+        gc.freeze()  # a full collection of all present objects would block the screen for about 60 ms
         async with BusLink() as link:
             app = VmqApp(
                 link,
@@ -156,16 +156,6 @@ async def _show(
     if private.error is not None:
         raise CommandError(private.error, status=private.status or FAILED)
     return status_of(app)
-
-
-def spare_the_collector() -> None:
-    """Exclude all present objects from garbage collection, and collect the rest less often.
-
-    A full collection of all objects blocks the screen for about 60 ms.
-    """
-    gc.collect()
-    gc.freeze()
-    gc.set_threshold(20_000, 20, 50)
 
 
 def user_of(read_only: bool) -> str:
