@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[1]
-MOST_FILES = 326
+MOST_FILES = 327
 """Limit of Python files in both packages: a new subject belongs in a file of its room where there is one. 32
 of them are for real hosts: ``engine/measure``, and the commands that read them."""
 

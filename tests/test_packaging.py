@@ -79,6 +79,7 @@ LIGHT = "import sys; {}; print([name for name in {!r} if name in sys.modules])"
         ),
         ("import vmqtui.app, vmqtui.link", ("numba", "numpy", "pydantic", "typer")),
         ("import vmqtui.__main__", ("numba", "numpy", "textual", "typer", "msgspec")),
+        ("import vmqtui.cli.private", ("numba", "numpy", "textual", "typer", "msgspec", "asyncio")),
     ],
 )
 def test_what_a_process_must_not_load(imported: str, banned: tuple[str, ...]) -> None:

@@ -96,9 +96,12 @@ def _run() -> int:
 
             return run_agent(options)
         case [] if not any("VMQTUI_" in name for name in os.environ):  # there is nothing to read
-            from vmqtui.cli.dashboard import run_bare
+            from vmqtui.cli.private import bare_engine
 
-            return run_bare()
+            with bare_engine() as private:  # it starts while the rest is imported
+                from vmqtui.cli.dashboard import run_bare
+
+                return run_bare(private)
         case arguments:
             from vmqtui.cli.program import run
 

@@ -11,9 +11,10 @@ import pytest
 from engine.bus.discovery import ENVIRONMENT_VARIABLE
 from tests.end_to_end.conftest import Here
 from tests.end_to_end.test_readme import Terminal
-from vmqtui.cli.dashboard import PrivateEngine, _follow
+from vmqtui.cli.dashboard import _follow
 from vmqtui.cli.frames import SourceOptions
-from vmqtui.cli.tied import TiedEngine
+from vmqtui.cli.private import PrivateEngine
+from vmqtui.cli.tied import TiedEngine, arguments
 from vmqtui.link import BusLink
 from vmqtui.testing import wait_until
 
@@ -41,7 +42,7 @@ async def test_an_engine_of_the_dashboards_own_joins_no_broker(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.setenv(ENVIRONMENT_VARIABLE, "mqtt://127.0.0.1:9")
-    private = PrivateEngine(TiedEngine(duration_s=0), lambda sentence: None)
+    private = PrivateEngine(arguments(TiedEngine(duration_s=0)))
     try:
         url = await private.start()
         assert url is not None
@@ -61,7 +62,7 @@ class _Screen:
 
 @pytest.mark.slow
 async def test_a_dashboard_ends_with_its_engine_that_fails_before_a_reading() -> None:
-    private, screen = PrivateEngine(TiedEngine(SourceOptions(interface="nosuch0"))), _Screen()
+    private, screen = PrivateEngine(arguments(TiedEngine(SourceOptions(interface="nosuch0")))), _Screen()
     try:
         async with BusLink() as link:
             await _follow(private, "operator", link, screen, ())  # type: ignore[arg-type]  # a stand-in

@@ -2,11 +2,9 @@
 
 import contextlib
 import gc
-import os
-import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import IO, TYPE_CHECKING, Annotated, Final, cast
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -15,8 +13,10 @@ from vmqtui.cli.failures import FAILED, CommandError, conclude, sentences, unusa
 from vmqtui.cli.frames import SourceOptions
 from vmqtui.cli.logs import log_of_screen
 from vmqtui.cli.options import LogFormat, NoState, Theme
+from vmqtui.cli.private import PrivateEngine
 from vmqtui.cli.reach import HostOptions
 from vmqtui.cli.run import run_app, run_async, status_of
+from vmqtui.cli.startup import has_terminal
 from vmqtui.cli.tied import Tied, TiedAgent, TiedEngine, arguments
 
 if TYPE_CHECKING:
@@ -25,8 +25,6 @@ if TYPE_CHECKING:
     from vmqtui.library.lessons import Intervention, Lesson
     from vmqtui.link import BusLink
     from vmqtui.preferences.model import Preferences
-
-_FAREWELL_S: Final = 10.0
 
 
 @dataclass(frozen=True)
@@ -65,12 +63,12 @@ def dashboard(
     return None if context.invoked_subcommand is not None else show_dashboard(source, at, screen)
 
 
-def run_bare() -> int:
-    """Run ``vmqtui`` without arguments; return the exit status.
+def run_bare(private: PrivateEngine | None) -> int:
+    """Run ``vmqtui`` without arguments, with the engine that ``bare_engine`` started; return the exit status.
 
     The library that reads arguments, and what it needs, would take a fifth of a second.
     """
-    return conclude(lambda: show_dashboard(SourceOptions(), HostOptions(), ScreenOptions()))
+    return conclude(lambda: show_dashboard(SourceOptions(), HostOptions(), ScreenOptions(), private=private))
 
 
 def show_dashboard(
@@ -78,18 +76,20 @@ def show_dashboard(
     at: HostOptions,
     screen: ScreenOptions,
     lesson: "Lesson | None" = None,
+    private: PrivateEngine | None = None,
 ) -> int:
     """Show the dashboard until the user quits; return the exit status.
 
     A ``lesson`` is shown beside its scenario, and its requests are sent after the engine has started.
+    ``private`` is the engine, if it has been started.
     """
     with sentences():
         preferences = own_preferences()
         source.check_private(at.broker)
-        own = TiedEngine(source, preferences.interval_s, screen.log_format)
+        own = TiedEngine(source, log_format=screen.log_format)
         url = at.named(user=user_of(screen.read_only))
         _begin_screen(screen, "vmqtui engine and vmqtui get work")
-        return run_async(_show(url, at.host, screen, own, preferences, lesson))
+        return run_async(_show(url, at.host, screen, own, preferences, lesson, private))
 
 
 def show_private_agent(own: TiedAgent, screen: ScreenOptions) -> int:
@@ -102,7 +102,7 @@ def show_private_agent(own: TiedAgent, screen: ScreenOptions) -> int:
 
 def _begin_screen(screen: ScreenOptions, others: str) -> None:
     """Log to a file; end with status 2 if there is no terminal, naming the commands that need none."""
-    if not all(stream.isatty() for stream in (sys.stdin, sys.stdout, sys.stderr)):
+    if not has_terminal():
         unusable(f"the dashboard needs a terminal; {others} without one")
     log_of_screen("dashboard", screen.log_format)
 
@@ -114,14 +114,14 @@ async def _show(
     own: Tied,
     preferences: "Preferences",
     lesson: "Lesson | None",
+    private: PrivateEngine | None = None,
 ) -> int:
     import asyncio
 
     read_only = screen.read_only
     with contextlib.ExitStack() as ending:
-        private = None
         if url is None:  # it starts while the screen is loaded
-            private = PrivateEngine(own)
+            private = private or PrivateEngine(arguments(own))
             ending.callback(private.stop)
         from engine.bus.messages import Status
         from vmqtui.app import VmqApp
@@ -164,7 +164,7 @@ def user_of(read_only: bool) -> str:
 
 
 async def _follow(
-    private: "PrivateEngine",
+    private: PrivateEngine,
     user: str,
     link: "BusLink",
     app: "VmqApp",
@@ -201,93 +201,3 @@ async def _do(link: "BusLink", interventions: "Iterable[Intervention]") -> None:
         await asyncio.sleep(max(0.0, began + intervention.at_s - asyncio.get_running_loop().time()))
         with contextlib.suppress(ConnectionError, TimeoutError):
             await link.request(host, intervention.op, dict(intervention.params))
-
-
-class PrivateEngine:
-    """An engine or agent in a child process, which exits when this process exits, even if this one is killed.
-    ``report`` gets its sentences of progress."""
-
-    def __init__(self, tied: Tied, report: Callable[[str], None] | None = None) -> None:
-        import asyncio
-        import subprocess
-
-        from engine.bus.discovery import ENVIRONMENT_VARIABLE
-
-        self.error: str | None = None
-        self.status: int | None = None
-        self._report = report
-        self._newest = "starting"
-        self._event_loop = asyncio.get_running_loop()
-        windows = sys.platform == "win32"
-        # A separate process group: Ctrl-C on the terminal goes to the screen only.
-        self._process = subprocess.Popen(
-            [sys.executable, "-m", "vmqtui", *arguments(tied)],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-            env={name: value for name, value in os.environ.items() if name != ENVIRONMENT_VARIABLE},
-            start_new_session=not windows,
-            creationflags=0x200 if windows else 0,  # CREATE_NEW_PROCESS_GROUP
-        )
-        self._stdin = cast("IO[str]", self._process.stdin)
-        self._stdout = cast("IO[str]", self._process.stdout)
-        self._stderr = cast("IO[str]", self._process.stderr)
-        self._talking = asyncio.create_task(asyncio.to_thread(self._listen))
-
-    async def start(self) -> "BrokerUrl | None":
-        """Wait until its broker listens, and return its URL; None if it ended instead: ``error`` says why."""
-        import asyncio
-
-        from engine.bus.urls import BrokerUrl
-
-        line = await asyncio.to_thread(self._stdout.readline)
-        if line:
-            return BrokerUrl.parse(line.strip())
-        await self.ended_early()
-        return None
-
-    async def ended_early(self) -> None:
-        """Wait until it has ended, which is before it was ready; ``error`` then has the reason."""
-        import asyncio
-
-        await asyncio.to_thread(self.wait)
-        await self._talking
-        self.error = self.error or "the engine ended before it was ready"
-
-    def wait(self) -> None:
-        """Block until the process has exited, and set ``status``."""
-        self.status = self._process.wait()
-
-    def report_to(self, report: Callable[[str], None]) -> None:
-        """Report progress to ``report`` from now on, first the newest sentence so far."""
-        self._report = report
-        report(self._newest)
-
-    def _say(self, sentence: str) -> None:
-        self._newest = sentence
-        if self._report is not None:
-            self._report(sentence)
-
-    def stop(self) -> None:
-        """Close its standard input, which ends it; kill it after a timeout."""
-        import subprocess
-
-        with contextlib.suppress(OSError):
-            self._stdin.close()
-        try:
-            self._process.wait(_FAREWELL_S)
-        except subprocess.TimeoutExpired:
-            self._process.kill()
-            self._process.wait()
-        self._stdout.close()
-
-    def _listen(self) -> None:
-        """Read its stderr: report progress, and store an error in ``error``."""
-        with self._stderr as said:
-            for line in said:
-                sentence = line.strip()
-                if sentence.startswith("error: "):
-                    self.error = sentence.removeprefix("error: ")
-                with contextlib.suppress(RuntimeError):
-                    self._event_loop.call_soon_threadsafe(self._say, sentence)

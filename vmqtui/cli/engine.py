@@ -137,7 +137,7 @@ def _run(
     own: OwnBrokerOptions,
     log: EngineLogOptions,
     *,
-    interval_s: float,
+    interval_s: float | None,
     duration_s: float | None,
     worker_deadline_s: float | None = None,
     is_tied: bool = False,
@@ -152,8 +152,8 @@ def _run(
     own.check(at)
     with sentences():
         given = load(source.scenario) if source.scenario is not None else default_scenario()
-        url = at.named(user="owner")
-        thresholds = load_preferences().advice
+        url = at.named(user="owner") if not is_tied else None
+        preferences = load_preferences()
     listening = own.listening(at.listening_tls())
     log.begin("engine", tied=is_tied)
     needed = of_engine(
@@ -177,11 +177,11 @@ def _run(
                 adapter=source.adapter,
                 broker=url,
                 listen=listening,
-                interval_s=interval_s,
+                interval_s=interval_s if interval_s is not None else preferences.interval_s,
                 worker_deadline_s=worker_deadline_s or WORKER_DEADLINE_S,
                 announce=own.announced(listening),
                 viewers=own.viewer or [],
-                thresholds=thresholds,
+                thresholds=preferences.advice,
                 progress=say if is_tied or sys.stderr.isatty() else lambda sentence: None,
             )
 

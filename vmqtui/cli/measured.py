@@ -128,7 +128,7 @@ def _run(
     own.check(at)
     with sentences():
         name = _own_name() if host is None else checked_name(host, "host name")
-        url = at.named(user="owner")
+        url = at.named(user="owner") if not is_tied else None
         thresholds = load_preferences().advice
         listening = own.listening(at.listening_tls())
     log.begin("agent", tied=is_tied)

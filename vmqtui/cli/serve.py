@@ -10,14 +10,15 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from vmqtui.cli.config import own_preferences
-from vmqtui.cli.dashboard import PrivateEngine, user_of
+from vmqtui.cli.dashboard import user_of
 from vmqtui.cli.failures import DONE, FAILED, INTERRUPTED, CommandError, failed, sentences, unusable, warn
 from vmqtui.cli.frames import CaptureOption, Loop, ScenarioOption, SourceOptions
 from vmqtui.cli.logs import log_of_screen
 from vmqtui.cli.options import AdapterThatIsFed, LogFormat, Theme, address_of
+from vmqtui.cli.private import PrivateEngine
 from vmqtui.cli.reach import HostOptions
 from vmqtui.cli.run import interrupts_of_python, on_signal
-from vmqtui.cli.tied import TiedEngine
+from vmqtui.cli.tied import TiedEngine, arguments
 from vmqtui.printable import printable
 
 if TYPE_CHECKING:
@@ -70,8 +71,8 @@ def serve(
 
     read_only = not page.allow_control
     with sentences():
-        interval_s = own_preferences().interval_s
-        own = TiedEngine(SourceOptions(**vars(source)), interval_s, log_format)
+        own_preferences()
+        own = TiedEngine(SourceOptions(**vars(source)), log_format=log_format)
         own.source.check_private(at.broker)
         address = address_of(page.listen, "127.0.0.1:8000")
         url = at.named(user=user_of(read_only))
@@ -105,7 +106,8 @@ async def _serve(wanted: "Wanted", own: TiedEngine, address: tuple[str, int], pu
     if wanted.broker:
         await _listen(wanted, address, public_url, {stopping})
         return status
-    private = PrivateEngine(own, _say)
+    private = PrivateEngine(arguments(own))
+    private.report_to(_say)
     try:
         starting = asyncio.ensure_future(private.start())
         await asyncio.wait({starting, stopping}, return_when=asyncio.FIRST_COMPLETED)

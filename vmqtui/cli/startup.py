@@ -37,6 +37,11 @@ _PLAIN: Final = {
 """Substitutes for characters that an encoding lacks, one for one, so that columns stay aligned."""
 
 
+def has_terminal() -> bool:
+    """Return whether all standard streams are a terminal."""
+    return all(stream.isatty() for stream in (sys.stdin, sys.stdout, sys.stderr))
+
+
 def prepare_streams() -> None:
     """Open closed standard streams on the null device, and substitute characters that an encoding lacks."""
     for descriptor in range(3):

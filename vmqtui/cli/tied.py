@@ -17,11 +17,12 @@ from vmqtui.cli.options import LogForm
 
 @dataclass(frozen=True)
 class TiedEngine:
-    """An engine's options; ``interval_s`` is the time between stats, ``duration_s`` None: until its end."""
+    """An engine's options: ``interval_s`` is the time between stats, None: as the configuration says;
+    ``duration_s`` None: until its end."""
 
     command: ClassVar[str] = "engine"
     source: SourceOptions = field(default_factory=SourceOptions)
-    interval_s: float = 0.25
+    interval_s: float | None = None
     log_format: LogForm = "text"
     duration_s: float | None = None
 
