@@ -145,6 +145,11 @@ class VmqApp(App[None]):
         actions = self._keymap_of_actions.offered(self._writes_files, self._lesson is not None)
         dashboard = Dashboard(self._link, self.model, actions, self._lesson)
         dashboard.exports = self.preferences.exports
+        # Textual sets these classes when it learns the size, and then styles every widget once more.
+        for length, breakpoints in zip(
+            self.size, (self.HORIZONTAL_BREAKPOINTS, self.VERTICAL_BREAKPOINTS), strict=True
+        ):
+            dashboard.add_class(max(one for one in breakpoints or () if one[0] <= length)[1], update=False)
         return dashboard
 
     def on_mount(self) -> None:

@@ -20,7 +20,7 @@ from vmqtui.dialogs.choose import ChooseDialog, HostDialog
 from vmqtui.dialogs.dialog import open_dialog
 from vmqtui.dialogs.texts import TextDialog, details_text, finding_text, help_text, lesson_text
 from vmqtui.link import Link
-from vmqtui.state.choices import LESSON
+from vmqtui.state.choices import LESSON, PANE
 from vmqtui.state.jump import PLACES_KEPT, Place, target_of
 from vmqtui.state.lesson import LessonProgress
 from vmqtui.state.model import Model
@@ -91,7 +91,8 @@ class Dashboard(CommandActions):
             self._lesson = LessonPane(self._practice, key)
             folds = f" · {key} folds it" if key else ""
             self._lesson.border_title = f"Lesson: {lesson.title}{folds}".replace("[", r"\[")
-            self.set_class(model.choices.setting(LESSON), "-lesson")
+            self.set_class(model.choices.setting(LESSON), "-lesson", update=False)
+        self.set_class(model.choices.setting(PANE), "-detailed", update=False)
 
     def compose(self) -> ComposeResult:
         yield self._header
@@ -108,7 +109,6 @@ class Dashboard(CommandActions):
 
     def on_mount(self) -> None:
         self._mounted = True
-        self.show_pane()
         self.view.main.focus()
         self.draw()
 

@@ -1,11 +1,14 @@
 """How columns share the room of a table: names before numbers, numbers before pictures."""
 
+from collections import Counter
 from functools import cache
 from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from textual.css.stylesheet import Stylesheet
+from textual.dom import DOMNode
 
 from engine.view.rows import QueueView
 from tests.slow import slow_but
@@ -13,6 +16,7 @@ from tests.vmqtui.conftest import Running, screen_text
 from tests.vmqtui.hosts import SHAPES, link_to, snapshot_of
 from tests.vmqtui.scripted import live_link, make_stats
 from vmqtui.actions import VIEWS
+from vmqtui.app import VmqApp
 from vmqtui.columns import COLUMNS, Column
 from vmqtui.columns.layout import Layout, lay_out
 from vmqtui.draw import cells_of, width_of
@@ -202,3 +206,19 @@ def test_no_number_or_name_is_left_out_beside_room_for_it(host: str, table: str,
             continue
         need = max(needs.get(column.key, column.width), len(column.title))
         assert not layout.whole or need + layout.gap > room - taken(layout), column.key
+
+
+async def test_a_start_styles_no_widget_again_for_what_was_known_before(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    styled = Counter[DOMNode]()
+    apply = Stylesheet.apply
+
+    def counted(sheet: Stylesheet, node: DOMNode, **options: Any) -> None:
+        styled[node] += 1
+        apply(sheet, node, **options)
+
+    monkeypatch.setattr(Stylesheet, "apply", counted)
+    app = VmqApp(live_link())
+    async with app.run_test(size=(120, 40)):
+        assert max(styled.values()) <= 3, styled.most_common(5)

@@ -167,11 +167,11 @@ class DetailPane(Container):
         self._near = StillTable("near_misses")
         self._filters, self._events = StillTable("filters"), StillTable("events")
         for table, name in ((self._near, "near"), (self._filters, "filters"), (self._events, "events")):
-            table.add_class(f"detail-{name}")
+            table.add_class(f"detail-{name}", update=False)
         self._panels = QueuePanels(self._view, "detail", self._filters, self._events, narrow=True)
         parts = (self._facts, self._near, *self._panels.parts)
         for part in parts:
-            part.add_class("section")
+            part.add_class("section", update=False)
         self.mount(*parts)
         return self._facts
 

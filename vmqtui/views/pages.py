@@ -143,7 +143,7 @@ class QueuePage(View):
     def compose(self) -> ComposeResult:
         panels = self._panels.parts
         for panel in panels:
-            panel.add_class("panel")
+            panel.add_class("panel", update=False)
         with Container(id="queue-top"):
             yield from panels[:2]
         yield panels[2]

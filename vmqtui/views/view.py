@@ -18,9 +18,9 @@ _OF_MODELS: Final = frozenset({"worker", "sim_time_ns"})
 
 
 def titled(widget: W, title: str) -> W:
-    """Make a widget a panel with its title in the border, and return it."""
+    """Make a widget that is not mounted yet a panel with its title in the border, and return it."""
     set_title(widget, title)
-    widget.add_class("panel")  # type: ignore[attr-defined]  # every caller passes a widget
+    widget.add_class("panel", update=False)  # type: ignore[attr-defined]  # every caller passes a widget
     return widget
 
 
