@@ -153,21 +153,42 @@ def give_queue(
     number = adapter.next_queue_id if queue_id is None else queue_id
     place = len(before)
     allocate = {"adapter": adapter.name, "name": name or vm, "vm": vm, "cpu": cpu, "buffers": buffers}
-    filters = [
-        Request(
-            op="set_filter",
-            params={"adapter": adapter.name, "queue_id": number, "mac": mac}
-            | ({} if vlan is None else {"vlan": vlan}),
-            queue_from=place,
-        )
-        for mac, vlan in pairs
-    ]
+    filters = set_filters(adapter, number, pairs, queue_from=place)
     complete = Request(
         op="complete_allocation",
         params={"adapter": adapter.name, "queue_ids": [number]},
         queue_from=place,
     )
     return [*before, Request(op="allocate_queue", params=allocate), *between, *filters, complete]
+
+
+def no_filter_left(adapter: AdapterView) -> str:
+    """Return what to add to a fix that sets a filter: what comes first if all are in use, else nothing."""
+    if adapter.free_filters != 0:
+        return ""
+    return "; the adapter has no filter left: first clear one that matches nothing"
+
+
+def set_filters(
+    adapter: AdapterView,
+    queue_id: int,
+    pairs: Sequence[tuple[str, int | str | None]],
+    *,
+    queue_from: int | None = None,
+) -> list[Request]:
+    """Return the requests that set a queue's filters, and first turn VLAN filtering on if one needs it."""
+    filtering = Request(op="set_adapter", params={"adapter": adapter.name, "vlan_filtering": True})
+    needed = adapter.known.vlan_filtering is False and any(isinstance(vlan, int) for _, vlan in pairs)
+    filters = [
+        Request(
+            op="set_filter",
+            params={"adapter": adapter.name, "queue_id": queue_id, "mac": mac}
+            | ({} if vlan is None else {"vlan": vlan}),
+            queue_from=queue_from,
+        )
+        for mac, vlan in pairs
+    ]
+    return [*([filtering] if needed else []), *filters]
 
 
 def take_away(adapter: AdapterView, queue: QueueView) -> list[Request]:

@@ -254,6 +254,7 @@ def places_of(arrays: Iterable[Any]) -> NDArray[np.int64]:
     each = [*_members(arrays)]
     places = np.zeros((len(each), 1 + _DIMENSIONS), np.int64)
     for row, array in zip(places, each, strict=True):
+        assert array.flags.c_contiguous
         row[: 1 + array.ndim] = array.ctypes.data, *array.shape
     return places
 

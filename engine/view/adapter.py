@@ -175,6 +175,12 @@ class AdapterView(msgspec.Struct, frozen=True, eq=False, dict=True):
         return None if most is None else most - len(self.of_vms)
 
     @property
+    def free_filters(self) -> int | None:
+        """The number of filters that can still be set; None if the adapter's number is unknown."""
+        most = self.known.max_filters
+        return None if most is None else most - len(self.known.filters)
+
+    @property
     def next_queue_id(self) -> int:
         """The id of the next queue: the lowest unused one."""
         return next(number for number in range(1, len(self.by_id) + 2) if number not in self.by_id)

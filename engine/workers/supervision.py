@@ -197,6 +197,7 @@ class FallbackWorker:
         self._plane = plane
         self._port = np.zeros_like(plane.port)
         self._scratch = scratch_for_block(plane.sizes.cpus, self._port)
+        self._scratch_places = places_of(self._scratch)
         self._orphans: list[_Orphan] = []
 
     @property
@@ -207,7 +208,7 @@ class FallbackWorker:
     def steer(self, batch: int, frames: int, port: I64) -> None:
         """Steer the first ``frames`` frames of a batch; add the counts to ``port``."""
         self._port[:] = 0
-        steer(self._plane.places, batch, frames, places_of(self._scratch))
+        steer(self._plane.places, batch, frames, self._scratch_places)
         port += self._port
 
     def return_due(self, cpu: int, horizon_ns: int) -> None:

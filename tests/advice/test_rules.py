@@ -93,6 +93,31 @@ def test_a_vm_without_a_queue_gets_the_lowest_free_id() -> None:
     assert (finding.after, finding.estimated) == (0, True)  # its filter takes them all
 
 
+def test_a_queue_for_a_vlan_comes_with_vlan_filtering_where_that_is_off() -> None:
+    config = changed(make_config(VMS), vlan_filtering=False)
+    finding = only(evidence(config, pairs=[("00:15:5d:00:10:01", 10, "no_queue", 5000)]))
+    assert finding.rule == "vm-without-queue"
+    ops = [one.op for one in finding.requests]
+    assert ops == ["allocate_queue", "set_adapter", "set_filter", "complete_allocation"]
+    assert finding.requests[1].params["vlan_filtering"] is True
+
+
+@pytest.mark.parametrize(
+    ("pair", "rule"),
+    [
+        (("00:15:5d:00:10:01", 10, "no_queue", 5000), "vm-without-queue"),
+        (("00:15:5d:00:00:01", 77, "vlan_mismatch", 50), "near-miss-vlan"),
+    ],
+)
+def test_where_all_filters_are_in_use_no_fix_sets_one_and_no_effect_is_told(
+    pair: tuple[str, int, str, int], rule: str
+) -> None:
+    config = make_config(VMS)
+    full = changed(config, max_filters=len(config.adapters[0].filters))
+    finding = only(evidence(full, pairs=[pair]))
+    assert (finding.rule, finding.requests, finding.after) == (rule, [], None)
+
+
 def test_no_filter_is_proposed_for_the_vlan_that_is_reserved() -> None:
     finding = only(evidence(pairs=[("00:15:5d:00:00:01", 4095, "vlan_mismatch", 50)]))
     assert (finding.rule, finding.requests, finding.commands) == ("near-miss-vlan", [], [])

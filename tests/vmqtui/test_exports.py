@@ -14,7 +14,7 @@ from tests.vmqtui.dialogs import closed, flowing, notes, shown
 from tests.vmqtui.scripted import live_link, make_config, make_stats, play
 from vmqtui.app import VmqApp
 from vmqtui.columns import COLUMNS
-from vmqtui.columns.export import as_csv
+from vmqtui.columns.export import as_csv, cell
 from vmqtui.command_actions import MOST_PATHS, file_called, paths_from
 from vmqtui.preferences.model import Preferences, TableColumns
 from vmqtui.state.snapshot import Snapshot
@@ -24,6 +24,25 @@ from vmqtui.view_actions import at_home, exports_directory, write_new
 def written(directory: Path) -> list[Path]:
     """The files of a directory, by name."""
     return sorted(directory.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("value", "written"),
+    [
+        (67.26873599999999, "67.268736"),
+        (0.1 + 0.2, "0.3"),
+        (2 / 3, "0.666666667"),
+        (0.00012345678912, "0.000123456789"),
+        (123456.78901234, "123456.789"),
+        (9999999999.4, "9999999999"),
+        (-14.999999999999998, "-15"),
+        (0.0, "0"),
+        (2**63 + 1, str(2**63 + 1)),
+        (float("inf"), "inf"),
+    ],
+)
+def test_a_cell_has_nine_digits_of_what_is_computed_and_all_of_a_counter(value: float, written: str) -> None:
+    assert str(cell(value)) == written
 
 
 @pytest.mark.slow

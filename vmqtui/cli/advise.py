@@ -200,7 +200,8 @@ def _advise_live(
     if as_json:
         print_json(_document(evidence, window.listed, thresholds, evidence.config.host, window))
     else:
-        _print_head(evidence, evidence.config.host, window)
+        hint = " (without --seconds the rest is watched too)" if seconds else ""
+        _print_head(evidence, evidence.config.host, window, hint)
         _print(evidence, window.listed, window)
     return DONE
 
@@ -238,7 +239,7 @@ async def _watch(
             elapsed_s = (stats.sim_time_ns - first.sim_time_ns) / 1e9
             advice = readings.view.advice if readings.view is not None else None
             left_s = max((seconds or _SECONDS) - elapsed_s, 0 if seconds else window.left_s(advice))
-            if elapsed_s and (left_s <= 0 or now >= latest):
+            if now >= latest or (elapsed_s and left_s <= 0):
                 window.finish()
                 if advice is not None:
                     window.take_over(advice)
@@ -312,7 +313,10 @@ def _left_in_words(diagnosis: "Diagnosis") -> str:
     return f"still found: {left}" if left else "nothing is found any more"
 
 
-def _print_head(evidence: "Evidence", source: str, window: "AdviceWindow | None" = None) -> None:
+def _print_head(
+    evidence: "Evidence", source: str, window: "AdviceWindow | None" = None, hint: str = ""
+) -> None:
+    """Print what was looked at; ``hint`` follows the remark that the window is not whole yet, if it isn't."""
     from vmqtui.columns import advice as words
 
     told = totals(evidence)
@@ -320,10 +324,7 @@ def _print_head(evidence: "Evidence", source: str, window: "AdviceWindow | None"
     line += f"; findings of {window.seconds:.3g} s" if window is not None else ""
     print("\n".join(folded(line)))
     if window is not None and (left_s := window.left_s()) > 0:
-        line = (
-            f"{words.watched(window.seconds, left_s)}, and what comes in bursts may be missing "
-            "(without --seconds the rest is watched too)"
-        )
+        line = f"{words.watched(window.seconds, left_s)}, and what comes in bursts may be missing{hint}"
         print("\n".join(folded(line)))
 
 

@@ -4,7 +4,8 @@ import csv
 import io
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Generic, TypeVar
+from math import floor, isfinite, log10
+from typing import Any, Final, Generic, TypeVar
 
 from engine.telemetry.stats import Source, Stats
 from vmqtui.columns.column import Column, Value, export_row
@@ -12,6 +13,8 @@ from vmqtui.printable import shown
 
 _FORMULA = ("=", "+", "-", "@", "\t", "\r")
 """Characters that start a formula in a spreadsheet."""
+DIGITS: Final = 9
+"""Significant digits of rates, shares and loads in a cell."""
 
 
 def document(
@@ -42,7 +45,8 @@ def document(
 def as_csv(columns: Sequence[Column[Any]], rows: Sequence[Any]) -> str:
     """Return a table as CSV (RFC 4180), with the column names of the JSON document.
 
-    An unknown value is an empty cell; several values share a cell, separated by spaces, with "any" for any
+    Counters have all their digits; other numbers are rounded to ``DIGITS``, never before the point. An
+    unknown value is an empty cell; several values share a cell, separated by spaces, with "any" for any
     VLAN. Text that a spreadsheet would read as a formula gets a leading apostrophe.
     """
     exported = [column for column in columns if column.exported]
@@ -59,10 +63,22 @@ def cell(value: Value) -> str | int | float:
         return ""
     if isinstance(value, bool):
         return "true" if value else "false"
-    if isinstance(value, int | float):
+    if isinstance(value, float):
+        return _rounded(value)
+    if isinstance(value, int):
         return value
     text = value if isinstance(value, str) else " ".join("any" if one is None else str(one) for one in value)
     return f"'{text}" if text.startswith(_FORMULA) else text
+
+
+def _rounded(value: float) -> int | float:
+    """Return a measured number without the digits that its computation alone left: 67.26873599999999 is
+    67.268736."""
+    if not isfinite(value):
+        return value
+    places = DIGITS - 1 - (floor(log10(abs(value))) if value else 0)
+    value = round(value, max(0, places))
+    return int(value) if value.is_integer() else value
 
 
 def as_line(columns: Sequence[Column[Any]], row: Any) -> str:

@@ -7,7 +7,7 @@ from engine.advice import powershell
 from engine.advice.evidence import Evidence, Rule
 from engine.advice.finding import Finding, Request
 from engine.advice.needs import PAIRS, REASONS
-from engine.advice.room import buffers_from, give_queue
+from engine.advice.room import buffers_from, give_queue, no_filter_left, set_filters
 from engine.advice.rules.unserved import lost_of, pair_pps, place_for
 from engine.advice.thresholds import AdviceThresholds
 from engine.scenario.values import MAX_VLAN
@@ -84,12 +84,8 @@ _NO_LINE = "No line sets one filter. Look at the queues, and at the weight and V
 
 
 def _let_in(adapter: AdapterView, pair: PairView, queue_id: int) -> list[Request]:
-    """Return the requests that set a filter for a pair on a queue, and enable VLAN filtering if needed."""
-    base = {"adapter": adapter.name}
-    params = {**base, "queue_id": queue_id, "mac": pair.mac, "vlan": pair.vlan}
-    filtering = [Request(op="set_adapter", params={**base, "vlan_filtering": True})]
-    needed = filtering if isinstance(pair.vlan, int) and adapter.known.vlan_filtering is False else []
-    return [*needed, Request(op="set_filter", params=params)]
+    """Return the requests that set a filter for a pair on a queue; none if all filters are in use."""
+    return [] if adapter.free_filters == 0 else set_filters(adapter, queue_id, [(pair.mac, pair.vlan)])
 
 
 def missing_filter(evidence: Evidence, thresholds: AdviceThresholds) -> Iterator[Finding]:
@@ -99,7 +95,7 @@ def missing_filter(evidence: Evidence, thresholds: AdviceThresholds) -> Iterator
             queue = adapter.queue_of(pair.port_vm)
             if pair.reason != "no_queue" or queue is None or pair.least_pps < thresholds.stray_pps:
                 continue
-            vm = pair.port_vm or queue.known.name
+            vm, requests = pair.port_vm or queue.known.name, _let_in(adapter, pair, queue.queue_id)
             yield Finding(
                 rule="missing-filter",
                 severity="warn",
@@ -117,8 +113,8 @@ def missing_filter(evidence: Evidence, thresholds: AdviceThresholds) -> Iterator
                 },
                 cause="A VM with several network adapters, or VLANs, has a port for each, and a frame finds "
                 "the queue only by a filter for its own.",
-                fix="Set a filter for it on the VM's queue",
-                requests=_let_in(adapter, pair, queue.queue_id),
+                fix="Set a filter for it on the VM's queue" + no_filter_left(adapter),
+                requests=requests,
                 commands=[
                     powershell.note(_NO_LINE),
                     powershell.queues_of(adapter.name),
@@ -126,7 +122,7 @@ def missing_filter(evidence: Evidence, thresholds: AdviceThresholds) -> Iterator
                 ],
                 measure="its frames in the default queue",
                 value=pair.least_pps,
-                after=0.0,
+                after=0.0 if requests else None,
                 estimated=True,
                 queue_id=queue.queue_id,
                 vm=vm,
@@ -163,8 +159,9 @@ def shadowed(evidence: Evidence, thresholds: AdviceThresholds) -> Iterator[Findi
                 numbers={"matched_pps": matched, "shadow_pps": takes, "mac": one.mac},
                 cause="Queues are tried by ascending id, and a filter without a VLAN passes any: the lower "
                 "queue takes what the other one was meant for.",
-                fix="Let the wider filter pass untagged frames only, as a port without a VLAN should",
-                requests=[clear] if taken else [narrow, clear],
+                fix="Let the wider filter pass untagged frames only, as a port without a VLAN should"
+                + ("" if taken else no_filter_left(adapter)),
+                requests=[clear] if taken else [] if adapter.free_filters == 0 else [narrow, clear],
                 commands=powershell.untagged(there.vm or there.known.name)
                 if _is_without_vlan(evidence, there)
                 else powershell.look_at_vlans(there.vm or there.known.name, _LOOK),
@@ -215,7 +212,12 @@ def vm_left(evidence: Evidence, thresholds: AdviceThresholds) -> Iterator[Findin
                 continue
             cpu = place_for(evidence, thresholds, adapter)
             buffers, before = buffers_from(adapter, 512)
-            possible = cpu is not None and buffers >= 16 and (adapter.free_queues or 0) > 0
+            possible = (
+                cpu is not None
+                and buffers >= 16
+                and (adapter.free_queues or 0) > 0
+                and adapter.free_filters != 0
+            )
             yield Finding(
                 rule="vm-left",
                 severity="note",

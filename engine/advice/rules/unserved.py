@@ -7,7 +7,7 @@ from engine.advice.evidence import Evidence, Rule
 from engine.advice.finding import Finding
 from engine.advice.needs import FRAMES, PAIRS, QUEUES
 from engine.advice.placement import placement
-from engine.advice.room import Room, buffers_from, eligible, give_queue, take_away
+from engine.advice.room import Room, buffers_from, eligible, give_queue, no_filter_left, take_away
 from engine.advice.thresholds import AdviceThresholds
 from engine.counted import counted
 from engine.scenario.model import MANAGEMENT_OS
@@ -148,7 +148,7 @@ def vm_without_queue(evidence: Evidence, thresholds: AdviceThresholds) -> Iterat
                 continue  # it has a stopped queue; another rule covers that
             buffers, before = buffers_from(adapter, _BUFFERS)
             vm, weight = _of_vm(pair, adapter), _weight_of(pair, adapter)
-            possible = cpu is not None and buffers >= FEWEST_BUFFERS
+            possible = cpu is not None and buffers >= FEWEST_BUFFERS and adapter.free_filters != 0
             yield Finding(
                 rule="vm-without-queue",
                 severity="warn",
@@ -174,7 +174,7 @@ def vm_without_queue(evidence: Evidence, thresholds: AdviceThresholds) -> Iterat
                 if weight == 0
                 else "Look for event 113 and its reason; the weight lets it have a queue"
                 if weight
-                else "Allocate a queue for it on an idle processor",
+                else "Allocate a queue for it on an idle processor" + no_filter_left(adapter),
                 requests=give_queue(adapter, vm, [(pair.mac, pair.vlan)], cpu or 0, buffers, before=before)
                 if possible
                 else [],
