@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from rich.console import Console, ConsoleOptions, RenderResult
 from textual.css.stylesheet import Stylesheet
 from textual.dom import DOMNode
 
@@ -19,6 +20,7 @@ from vmqtui.actions import VIEWS
 from vmqtui.app import VmqApp
 from vmqtui.columns import COLUMNS, Column
 from vmqtui.columns.layout import Layout, lay_out
+from vmqtui.dialogs.texts import Once, TextDialog
 from vmqtui.draw import cells_of, width_of
 from vmqtui.widgets.queue_panels import queue_memory
 from vmqtui.widgets.table import LiveTable
@@ -222,3 +224,26 @@ async def test_a_start_styles_no_widget_again_for_what_was_known_before(
     app = VmqApp(live_link())
     async with app.run_test(size=(120, 40)):
         assert max(styled.values()) <= 3, styled.most_common(5)
+
+
+class _Counted:
+    """A hundred lines that count how often they are rendered."""
+
+    renderings = 0
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        self.renderings += 1
+        yield "line\n" * 100
+
+
+async def test_a_long_text_is_rendered_once_for_a_width_so_that_no_reading_waits() -> None:
+    counted = _Counted()
+    text = Once(counted)
+    app = VmqApp(live_link())
+    async with app.run_test(size=(120, 40)) as pilot:
+        dialog = TextDialog("A long text", lambda: text)
+        app.push_screen(dialog)
+        await pilot.press("pagedown", "up")
+        dialog.draw()
+        await pilot.pause()
+        assert counted.renderings <= 2  # with and without room for a scroll bar

@@ -4,7 +4,8 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, ClassVar, Final
 
-from rich.console import Group, RenderableType
+from rich.console import Console, ConsoleOptions, Group, RenderableType, RenderResult
+from rich.segment import Segment
 from rich.table import Table
 from rich.text import Text
 from textual import events
@@ -31,6 +32,20 @@ from vmqtui.widgets.lesson import lesson_lines
 from vmqtui.widgets.panels import finding_lines, unchecked_lines
 
 
+class Once:
+    """Text that is rendered once for each width, although Textual asks for it several times."""
+
+    def __init__(self, text: RenderableType) -> None:
+        self._text = text
+        self._rendered: dict[int, list[Segment]] = {}
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        width = options.max_width
+        if width not in self._rendered:
+            self._rendered[width] = [*console.render(self._text, options)]
+        yield from self._rendered[width]
+
+
 class TextDialog(Dialog[None]):
     """Shows scrollable text; each drawing calls ``make`` for the current text."""
 
@@ -48,8 +63,9 @@ class TextDialog(Dialog[None]):
         super().__init__()
         self._title = title
         self._make = make
+        self._made: RenderableType | None = None
         self._text = Static(id="text")
-        self._box = Vertical(self._text, id="dialog", classes="wide")
+        self._box = Vertical(self._text, id="dialog", classes="wide long")
 
     def compose(self) -> ComposeResult:
         self._box.border_title = printable(self._title).replace("[", r"\[")
@@ -59,7 +75,10 @@ class TextDialog(Dialog[None]):
         yield self._box
 
     def draw(self) -> None:
-        self._text.update(self._make())
+        made = self._make()
+        if made is not self._made:
+            self._made = made
+            self._text.update(made)
 
     def action_scroll(self, lines: int) -> None:
         """Scroll down by ``lines`` (up if negative)."""
@@ -105,7 +124,7 @@ def help_text(
     palette: Palette,
     counters: Mapping[str, Source] = NOTHING_SAID,
     unknown: frozenset[str] = frozenset(),
-) -> Group:
+) -> Once:
     """Help for a view: its keys, keys of other views, the filter syntax, the columns of ``table``; of a
     measured host, how each column is known by its ``counters``, and those that are ``unknown``."""
     style = palette.style
@@ -175,7 +194,7 @@ def help_text(
             style("dim"),
         ),
     ]
-    return Group(*parts)
+    return Once(Group(*parts))
 
 
 _DIALOG_KEYS = (
