@@ -354,8 +354,9 @@ class ViewActions(Controls):
             return
         wide = max(len(column.title or column.key) for column in columns)
         lines = [f"{column.title or column.key:<{wide}}  {as_line([column], row)}" for column in columns]
-        under = table.column_under(self.app.mouse_position)
-        at = next((n for n, column in enumerate(columns) if under is not None and column.key == under.key), 0)
+        first = [table.column_under(self.app.mouse_position), *table.shown_columns]
+        keys = [column.key for column in columns]
+        at = next((keys.index(one.key) for one in first if one is not None and one.key in keys), 0)
 
         def chosen(index: int) -> None:
             column = columns[index]

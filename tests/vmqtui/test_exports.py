@@ -1,6 +1,7 @@
 """Files that the dashboard writes: what is in them, where they are, and what is said."""
 
 import csv
+import io
 import json
 from pathlib import Path
 from xml.etree import ElementTree
@@ -62,9 +63,35 @@ async def test_csv_has_the_rows_order_and_columns_of_the_screen(dashboard: Runni
         assert set(rows[0]) == {
             column.key
             for column in COLUMNS["queues"]
-            if column.exported and column.key not in ("mac", "share", "adapter")
+            if column.exported and column.key not in ("mac", "share")
         }
         assert float(rows[0]["pps"]) > float(rows[1]["pps"])
+
+
+@pytest.mark.parametrize(
+    ("keys", "table"), [("2", "queues"), ("3", "filters"), ("4", "buffers"), ("5", "cpus"), ("8", "advice")]
+)
+async def test_file_has_every_column_that_get_has(
+    dashboard: Running, tmp_path: Path, keys: str, table: str
+) -> None:
+    """Whether or not a column is the same in every row, has room, or is drawn otherwise."""
+    async with dashboard(size=(80, 24), preferences=Preferences(exports=str(tmp_path))) as (app, pilot, _):
+        await pilot.press(keys, "w", "W")
+        got = csv.reader(io.StringIO(as_csv(COLUMNS[table], app.model.snapshot.rows(table, None))))
+        as_table, as_document = written(tmp_path)
+        with as_table.open(newline="", encoding="utf-8") as file:
+            assert next(csv.reader(file)) == next(got)
+        (*_, rows) = json.loads(as_document.read_text(encoding="utf-8")).values()
+        assert all(list(row) == [one.key for one in COLUMNS[table] if one.exported] for row in rows)
+
+
+async def test_choice_of_columns_says_why_one_is_not_shown(dashboard: Running) -> None:
+    async with dashboard(size=(200, 60)) as (app, pilot, _):
+        await pilot.press("2", "C")
+        (adapter,) = [line for line in screen_text(app).splitlines() if " Adapter " in line and "·" in line]
+        assert "· only one" in adapter
+        await pilot.press("escape", "5", "C")
+        assert "· elsewhere" in screen_text(app)
 
 
 async def test_json_is_what_get_prints(dashboard: Running, tmp_path: Path) -> None:

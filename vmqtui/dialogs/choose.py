@@ -188,7 +188,7 @@ class ColumnsDialog(Dialog[TableChoice]):
         self._title = title
         self._columns: list[Column[Any]] = list(table.columns)
         self._shown = {column.key for column in table.shown_columns}
-        self._unknown = table.unknown
+        self._why_hidden = table.why_hidden
         self._choice = table.choice
         self._list = Choices(id="choices", compact=True)
 
@@ -219,13 +219,13 @@ class ColumnsDialog(Dialog[TableChoice]):
             mark, role, words = (
                 ("•" if shown else "·"),
                 "text" if shown else "dim",
-                "" if shown else "unknown" if column.key in self._unknown else "no room",
+                "" if shown else self._why_hidden.get(column.key, "no room"),
             )
         sorted_by = choice.sort is not None and choice.sort[0] == column.key
         arrow = ("↓" if choice.sort and choice.sort[1] else "↑") if sorted_by else " "
         named = (
             (f" {mark} ", style(role)),
-            (f"{words:<8}", style("dim")),
+            (f"{words:<9} ", style("dim")),
             (f"{arrow} ", style("accent")),
             (f"{column.title or column.key.replace('_', ' '):<14.14}", style("strong")),
             (f"{column.key if column.exported else '':<22.22} ", style("accent")),

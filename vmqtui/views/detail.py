@@ -1,5 +1,6 @@
 """What is known of one row: the panels of a queue, and the detail pane beside the tables of a wide screen."""
 
+from collections.abc import Collection
 from textwrap import wrap
 from typing import Final
 
@@ -108,9 +109,9 @@ class RowFacts(ModelCanvas):
 
     row: Row | None = None
     table: str = ""
-    hidden: frozenset[str] = frozenset()
+    hidden: Collection[str] = ()
 
-    def show(self, row: Row | None, table: str, hidden: frozenset[str]) -> None:
+    def show(self, row: Row | None, table: str, hidden: Collection[str]) -> None:
         """Show a row of a table, without the columns ``hidden``."""
         self.row, self.table, self.hidden = row, table, hidden
         if len(self._lines) != len(self.paint(self.size.width, 0)):

@@ -10,7 +10,7 @@ from vmqtui.printable import printable
 from vmqtui.state.choices import MARKABLE
 from vmqtui.state.model import Model
 from vmqtui.state.rows import Row
-from vmqtui.widgets.table import LiveTable
+from vmqtui.widgets.table import ELSEWHERE, LiveTable
 
 W = TypeVar("W")
 _OF_MODELS: Final = frozenset({"worker", "sim_time_ns"})
@@ -79,7 +79,8 @@ class View(Container):
         extra: str = "",
         hidden: frozenset[str] = frozenset(),
     ) -> None:
-        """Show rows in a table; its title has their number, the filter and the start of the deltas."""
+        """Show rows in a table, without the columns ``hidden``; its title has their number, the filter and
+        the start of the deltas."""
         choices = self.model.choices
         choice = choices.of(table.id)
         marked = choices.marks.of(MARKABLE.get(table.table)) if table.can_focus else ()
@@ -87,7 +88,7 @@ class View(Container):
             rows,
             choice=choice,
             series=self.model.series,
-            hidden=self.hidden_columns() | hidden,
+            hidden=self.hidden_columns() | dict.fromkeys(hidden, ELSEWHERE),
             unknown=self._never_known(table),
             deltas=choices.deltas,
             steady=lambda: {row.identity: row for row in self.model.snapshot.steady.rows(table.table)},
@@ -133,10 +134,9 @@ class View(Container):
             return frozenset()
         return frozenset(one.key for one in table.columns if one.priority and one.key not in known)
 
-    def hidden_columns(self) -> frozenset[str]:
-        """Return the columns to hide: the adapter's name, if only one adapter is shown; of a measured host
-        those that only a model has."""
+    def hidden_columns(self) -> dict[str, str]:
+        """Return the columns to hide, and why: the adapter's name, if only one adapter is shown; of a
+        measured host those that only a model has."""
         one = self.model.choices.adapter is not None or len(self.model.snapshot.adapter_names) < 2
-        return (frozenset({"adapter"}) if one else frozenset()) | (
-            _OF_MODELS if self.model.snapshot.measured else frozenset()
-        )
+        hidden = {"adapter": "only one"} if one else {}
+        return hidden | (dict.fromkeys(_OF_MODELS, "a model's") if self.model.snapshot.measured else {})

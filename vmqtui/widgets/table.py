@@ -1,7 +1,8 @@
 """The live table. It draws its own lines, because Textual's DataTable costs ten times as much."""
 
 from collections.abc import Callable, Collection, Hashable, Mapping, Sequence
-from typing import Any, ClassVar
+from types import MappingProxyType
+from typing import Any, ClassVar, Final
 
 from rich.segment import Segment
 from rich.style import Style
@@ -32,6 +33,8 @@ _MOST_KEPT = 4096
 """Most rows whose settled cells are cached."""
 _MARK = "◆"
 """The sign of a marked row, before its columns: where that of the cursor is, whose row has its own ground."""
+ELSEWHERE: Final = "elsewhere"
+"""Why a column is hidden that another part of the view shows."""
 Series = Callable[[Hashable, int], Sequence[float | None]]
 
 
@@ -89,7 +92,7 @@ class LiveTable(ScrollView, can_focus=True, inherit_bindings=False):
     ) -> None:
         super().__init__(id=widget_id)
         self.table = table
-        self._without = frozenset(without)
+        self._without = dict.fromkeys(without, ELSEWHERE)
         self.empty = empty
         """Text for a table without rows."""
         self.faithful = False
@@ -101,7 +104,8 @@ class LiveTable(ScrollView, can_focus=True, inherit_bindings=False):
         self._series: Series = lambda key, count: []
         self._choice = AS_IT_COMES
         self._deltas = False
-        self._hidden: frozenset[str] = frozenset()
+        self.why_hidden: Mapping[str, str] = {}
+        """Why columns are hidden that the user did not hide, by key."""
         self.unknown: frozenset[str] = frozenset()
         """Keys of columns that are hidden because nothing is known of them."""
         self._row_marks: Collection[Hashable] = ()
@@ -142,13 +146,9 @@ class LiveTable(ScrollView, can_focus=True, inherit_bindings=False):
 
     @property
     def chosen_columns(self) -> list[Column[Any]]:
-        """The exportable columns that are not hidden, including those that don't fit."""
-        left_out = self._hidden | self._choice.never
-        return [
-            column
-            for column in self.columns
-            if column.exported and (column.key not in left_out or column.key in self._choice.always)
-        ]
+        """The exportable columns that the user did not hide, whether or not they are shown."""
+        never = self._choice.never
+        return [column for column in self.columns if column.exported and column.key not in never]
 
     def show(
         self,
@@ -156,7 +156,7 @@ class LiveTable(ScrollView, can_focus=True, inherit_bindings=False):
         *,
         choice: TableChoice = AS_IT_COMES,
         series: Series | None = None,
-        hidden: frozenset[str] = frozenset(),
+        hidden: Mapping[str, str] = MappingProxyType({}),
         deltas: bool = False,
         steady: Steady | None = None,
         counters: Mapping[str, Source] = NOTHING_SAID,
@@ -166,11 +166,13 @@ class LiveTable(ScrollView, can_focus=True, inherit_bindings=False):
         """Show the rows with the filter, order and columns of ``choice``; ``steady`` rows decide on rates.
 
         ``counters`` says how each counter of a measured host is known; columns in ``unknown``, of which it
-        knows nothing, are hidden. ``marks`` has the identities of marked rows.
+        knows nothing, are hidden, and those of ``hidden``, which says why. ``marks`` has the identities of
+        marked rows.
         """
         self._row_marks = marks
         wanted_otherwise = choice != self._choice
-        self._choice, self._deltas, self._hidden = choice, deltas, self._without | hidden | unknown
+        self._choice, self._deltas = choice, deltas
+        self.why_hidden = {**dict.fromkeys(unknown, "unknown"), **self._without, **hidden}
         self.unknown = unknown
         if series is not None:
             self._series = series
@@ -236,7 +238,9 @@ class LiveTable(ScrollView, can_focus=True, inherit_bindings=False):
         return self.scrollable_content_region.width - 2
 
     def _fit_columns(self) -> Layout:
-        if self._fitting.fit(self.columns, self._room, self._hidden, self._choice, self._titles):
+        if self._fitting.fit(
+            self.columns, self._room, frozenset(self.why_hidden), self._choice, self._titles
+        ):
             self._kept.clear()
         return self._fitting.layout
 
