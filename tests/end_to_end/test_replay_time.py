@@ -54,6 +54,29 @@ def test_a_burst_shorter_than_moderation_drops_exactly_what_has_no_buffer(tmp_pa
     assert (queue["interrupts"], queue["dpcs"]) == (1, 1)
 
 
+def test_rates_and_loads_in_the_tables_are_means_over_the_time_of_the_frames(
+    tmp_path: Path, here: Here
+) -> None:
+    (tmp_path / "s.toml").write_text(one_queue(buffers=4), encoding="utf-8")
+
+    def replayed(times: list[int]) -> tuple[str, list[dict[str, str]]]:
+        """The text of a replay, and the last row of its tables of queues, filters and processors."""
+        content = pcap([packet(at_ns, frame(MACS[0])) for at_ns in times])
+        done = here("replay", write(tmp_path / "c.pcap", content), "--scenario", tmp_path / "s.toml")
+        assert (done.status, done.err) == (0, ""), done
+        tables = [part.strip().splitlines() for part in done.out.split("\n\n")[2:]]
+        rows = [(re.split("  +", table[0].strip()), re.split("  +", table[-1].strip())) for table in tables]
+        return done.out, [dict(zip(heads, row, strict=False)) for heads, row in rows]
+
+    text, (queue, one, cpu) = replayed([0] * 9 + [2_000_000_000])
+    assert "rates and loads are means over the 2.000000 s" in text
+    assert (queue["Packets/s"], queue["Drops/s"], one["Matches/s"]) == ("5", "2.50", "5")
+    assert cpu["Load"] == "<.1%"
+    text, (queue, one, cpu) = replayed([0])
+    assert "means" not in text
+    assert (queue["Packets/s"], queue["Drops/s"], one["Matches/s"], cpu["Load"]) == ("–",) * 4
+
+
 def test_a_vm_that_returns_late_keeps_its_buffers_and_the_replay_waits_for_them(
     tmp_path: Path, here: Here
 ) -> None:

@@ -23,7 +23,7 @@ _COUNTED: Final = {
     "filters": frozenset({"matched_frames"}),
     "cpus": frozenset({"indicated_frames"}),
 }
-"""Columns of each table that a narrow terminal leaves out last: what a replay counts. There are no rates."""
+"""Columns of each table that a narrow terminal leaves out last: what a replay counts."""
 
 
 def replay(
@@ -171,17 +171,19 @@ def plan(capture: CaptureArgument, hardware: HardwareOptions) -> int:
 
 def _print_report(done: "ReplayResult") -> None:
     from vmqtui.columns import COLUMNS
-    from vmqtui.state.snapshot import Snapshot
+    from vmqtui.state.snapshot import WholeRun
 
     document = done.document
     simulated, wall = document["sim_seconds"], document["wall_seconds"]
     print(f"{document['capture']}: {simulated:.6f} s of traffic in {wall:.3f} s")
+    if simulated:
+        print(f"rates and loads are means over the {simulated:.6f} s")
+    snapshot = WholeRun.over(document["capture"], done.config, done.stats, simulated)
     for adapter in document["adapters"]:
         print(f"\nadapter {adapter['name']}{_of_team(done.config, adapter['name'])}")
         _print_counts("port", adapter["port"])
         _print_counts("default queue", adapter["default_queue"])
         name = adapter["name"]
-        snapshot = Snapshot(document["capture"], config=done.config, stats=done.stats)
         for noun in ("queues", "filters"):
             print()
             print_table(COLUMNS[noun], snapshot.rows(noun, name), always=_COUNTED[noun])

@@ -230,3 +230,16 @@ def _is_of(row: Row, adapter: str) -> bool:
     if isinstance(row, FindingRow):
         return row.concerns(adapter)
     return getattr(row, "adapter", None) == adapter
+
+
+class WholeRun(Snapshot):
+    """The end of a run that is over: rates and loads are means from its start, where all counters were 0."""
+
+    known_only = True
+
+    @classmethod
+    def over(cls, host: str, config: Config, stats: Stats, seconds: float) -> "WholeRun":
+        """The end of a run of ``seconds`` of simulated time; of 0 seconds, its rates are unknown."""
+        return cls(
+            host, config=config, stats=msgspec.structs.replace(stats, sim_time_ns=round(seconds * 1e9))
+        )
