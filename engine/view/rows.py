@@ -193,11 +193,13 @@ class QueueView(msgspec.Struct, frozen=True, eq=False, gc=False):
 
     @property
     def macs(self) -> list[str]:
-        return [one.mac for one in self.filters]
+        """The distinct MAC addresses that its filters test, in the filters' order."""
+        return list(dict.fromkeys(one.mac for one in self.filters))
 
     @property
     def vlans(self) -> list[Vlan]:
-        return [one.vlan for one in self.filters]
+        """The distinct VLAN tests of its filters, in the filters' order."""
+        return list(dict.fromkeys(one.vlan for one in self.filters))
 
     @property
     def pps(self) -> float | None:

@@ -17,6 +17,8 @@ from tests.vmqtui.scripted import (
     play,
     with_queue,
 )
+from vmqtui.columns import COLUMNS
+from vmqtui.columns.export import cell
 from vmqtui.state.hosts import Hosts, liveness
 from vmqtui.state.model import Model
 from vmqtui.state.snapshot import Snapshot
@@ -36,6 +38,24 @@ def test_queue_row_joins_counters_filters_and_processor() -> None:
     assert (row.vm, row.processor, row.vlans) == ("fw-01", "0:1", [10, 20])
     before, after = (known(make_stats(seq).adapters["nic0"].queues["steered_frames"])[5] for seq in (4, 8))
     assert row.pps == (after - before) / 1.0
+
+
+def test_a_queue_with_several_filters_for_a_mac_has_that_mac_once() -> None:
+    """In the order of its filters, as its VLANs."""
+    row = snapshot().queues[5]
+    one, two = row.filters
+    again = [
+        msgspec.structs.replace(one, filter_id=97, mac=two.mac, vlan=30),
+        msgspec.structs.replace(one, filter_id=98, vlan=two.vlan),
+        msgspec.structs.replace(one, filter_id=99, vlan=None),
+    ]
+    row = msgspec.structs.replace(row, filters=(*row.filters, *again))
+    assert row.macs == list(dict.fromkeys([one.mac, two.mac]))
+    assert row.vlans == [10, 20, 30, None]
+    row = msgspec.structs.replace(row, filters=tuple(each for each in row.filters if each.mac == one.mac))
+    column = next(column for column in COLUMNS["queues"] if column.key == "mac")
+    assert column.text(row) == one.mac
+    assert cell(column.value(row)) == one.mac
 
 
 def test_shares_of_an_adapters_queues_add_up_to_one() -> None:

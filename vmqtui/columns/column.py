@@ -227,8 +227,8 @@ def vlan_text(vlan: Any) -> str:
 
 
 def vlans_text(vlans: Any) -> str:
-    """Return the distinct VLAN tests of a queue's filters, separated by commas."""
-    return UNKNOWN if not vlans else ",".join(dict.fromkeys(vlan_text(vlan) for vlan in vlans))
+    """Return VLAN tests, separated by commas."""
+    return UNKNOWN if not vlans else ",".join(map(vlan_text, vlans))
 
 
 def use_level(fraction: float | None) -> Level:
