@@ -50,9 +50,22 @@ def test_queues_begin_with_what_get_netadaptervmqqueue_prints() -> None:
 def test_exported_queue_row_has_raw_values() -> None:
     row = export_row(COLUMNS["queues"], FULL.queues[5])
     assert (row["adapter"], row["queue_id"], row["processor"], row["vm"]) == ("nic0", 5, "0:1", "fw-01")
-    assert (row["mac"], row["vlan"]) == (["00:15:5d:00:00:05", "00:15:5d:00:00:05"], [10, 20])
+    assert (row["mac"], row["vlan"]) == (["00:15:5d:00:00:05"], [10, 20])
     assert "trend" not in row
     assert "use_bar" not in row
+
+
+def test_a_heading_of_drops_is_that_of_one_number() -> None:
+    """Of hosts `get` has drops at any stage, of the other tables those that found no free buffer."""
+    drops = {
+        table: next((column for column in columns if column.key == "drops_per_second"), None)
+        for table, columns in COLUMNS.items()
+    }
+    headings = {table: column.heading for table, column in drops.items() if column is not None}
+    assert headings.pop("hosts") == "AllDrops/s"
+    assert set(headings.values()) == {"Drops/s"}
+    assert drops["hosts"] is not None
+    assert "at any stage (`dropped_frames` of its summary)" in drops["hosts"].help
 
 
 def test_unknown_looks_like_nothing_else() -> None:

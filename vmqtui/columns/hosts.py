@@ -171,12 +171,13 @@ HOSTS: tuple[Column[HostRow], ...] = (
     Column(
         key="drops_per_second",
         title="Drop/s",
-        heading="Drops/s",
+        heading="AllDrops/s",
         width=6,
         unit="frames/s",
         help=(
-            "Frames a second that were dropped: in `vmqtui get hosts` at any stage (`dropped_frames` of its "
-            "summary), on the screen those that found no free receive buffer."
+            "In `vmqtui get hosts` frames a second dropped or lost at any stage (`dropped_frames` of its "
+            "summary), also those that the switch had no VM for, as broadcast and multicast; on the screen "
+            "those that found no free receive buffer, as Drops/s of adapters and queues."
         ),
         value=lambda row: row.drops,
         format=compact,
