@@ -15,6 +15,7 @@ from engine.view.rows import QueueView
 from vmqtui.actions import ACTIONS, VIEWS, Action, by_id, first_key, key_names
 from vmqtui.actions.action import QUEUE, TITLES, where_of
 from vmqtui.actions.keymap import unchanging
+from vmqtui.columns import name_of_table
 from vmqtui.command_actions import CommandActions
 from vmqtui.dialogs.choose import ChooseDialog, HostDialog
 from vmqtui.dialogs.dialog import open_dialog
@@ -336,7 +337,8 @@ class Dashboard(CommandActions):
             return details_text(shown, table.table, palette_of(self), self._sources(table.table))
 
         name = "rules that could not look" if row is None else getattr(row, "label", None)
-        open_dialog(self, TextDialog(f"{table.table.capitalize()}: {name}" if name else "Details", make))
+        title = f"{name_of_table(table.table).capitalize()}: {name}" if name else "Details"
+        open_dialog(self, TextDialog(title, make))
 
     def action_toggle_lesson(self) -> None:
         """Fold or unfold the lesson; on a screen with room for two lines of it, show it as a page."""

@@ -12,7 +12,8 @@ import platformdirs
 from engine.counted import counted
 from engine.files import put_in_place
 from engine.view.rates import STEADY_NS
-from vmqtui.actions.action import PANE_COLUMNS
+from vmqtui.actions.action import PANE_COLUMNS, VIEWS
+from vmqtui.columns import name_of_table
 from vmqtui.columns.arrange import LIMIT, sorted_by
 from vmqtui.columns.column import Column
 from vmqtui.columns.export import as_csv, as_line, as_lines, document
@@ -234,7 +235,7 @@ class ViewActions(Controls):
                     sort=choice.sort,
                 )
 
-        open_dialog(self, ColumnsDialog(table, table.table), chosen)
+        open_dialog(self, ColumnsDialog(table, name_of_table(table.table)), chosen)
 
     def action_toggle_pane(self) -> None:
         """Put the detail pane away, or show it again."""
@@ -390,13 +391,15 @@ class ViewActions(Controls):
             if self._model.choices.deltas:
                 made["deltas"] = True
             text = as_json(made, indent=1) + "\n"
-        what = f"{counted(len(rows), 'row')}, {counted(len(columns), 'column')} of {table.table}"
-        self._write(table.table, form, text, what, path)
+        name = name_of_table(table.table)
+        what = f"{counted(len(rows), 'row')}, {counted(len(columns), 'column')} of {name}"
+        self._write(name, form, text, what, path)
 
     def action_screenshot(self, path: Path | None = None) -> None:
         """Write a picture of the screen, as ``action_export`` writes a table."""
         picture = without_outside(self.app.export_screenshot(title=f"vmqtui · {self._model.host}"))
-        self._write(self.view.view_id, "svg", picture, "a picture of the screen", path)
+        view = self.view.view_id
+        self._write(VIEWS.get(view, view).lower(), "svg", picture, "a picture of the screen", path)
 
     def _write(self, what: str, suffix: str, text: str, words: str, path: Path | None) -> None:
         """Write a text; ask before it replaces a file."""

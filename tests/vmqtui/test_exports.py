@@ -94,6 +94,33 @@ async def test_choice_of_columns_says_why_one_is_not_shown(dashboard: Running) -
         assert "· elsewhere" in screen_text(app)
 
 
+async def read_to_the_end(pilot: Pilot[None], app: VmqApp) -> str:
+    """All that a text in a dialog shows, a page after the other."""
+    pages = [""]
+    while (page := screen_text(app)) != pages[-1]:
+        pages.append(page)
+        await pilot.press("pagedown")
+    return "\n".join(pages)
+
+
+@pytest.mark.parametrize(
+    ("view", "name"), [("2", "queues"), ("5", "processors"), ("6", "default queue"), ("8", "advice")]
+)
+async def test_tables_go_by_the_name_of_their_view_in_messages_titles_and_files(
+    dashboard: Running, tmp_path: Path, view: str, name: str
+) -> None:
+    async with dashboard(preferences=Preferences(exports=str(tmp_path))) as (app, pilot, _):
+        await pilot.press(view, "w", "P")
+        as_table, as_picture = written(tmp_path)
+        assert as_table.name.startswith(f"hv01-{name.replace(' ', '-')}-2026")
+        assert as_picture.stem == as_table.stem
+        assert f"of {name} → {at_home(as_table)}" in notes(app)
+        await pilot.press("C")
+        assert f"Columns of {name}" in screen_text(app)
+        await pilot.press("escape", "question_mark")
+        assert f"Columns of {name}" in await read_to_the_end(pilot, app)
+
+
 async def test_json_is_what_get_prints(dashboard: Running, tmp_path: Path) -> None:
     async with dashboard(preferences=Preferences(exports=str(tmp_path))) as (_, pilot, _link):
         await pilot.press("3", "W")

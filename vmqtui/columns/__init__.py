@@ -3,7 +3,8 @@
 Nothing here needs Textual. Rows are defined in ``engine.view`` and ``vmqtui.state.rows``.
 """
 
-from typing import Any
+from collections.abc import Mapping
+from typing import Any, Final
 
 from vmqtui.columns.advice import ADVICE
 from vmqtui.columns.column import Column, Level, Value, export_row, ordered
@@ -27,6 +28,18 @@ COLUMNS: dict[str, tuple[Column[Any], ...]] = {
     "advice": ADVICE,
 }
 
+_CALLED: Final[Mapping[str, str]] = {
+    "cpus": "processors",
+    "top": "default queue",
+    "near_misses": "near misses",
+}
+
+
+def name_of_table(table: str) -> str:
+    """Return the name of a table for messages, titles and names of files: that of the view that has it."""
+    return _CALLED.get(table, table)
+
+
 _IN_DELTAS = {table: tuple(column.in_deltas() for column in of_it) for table, of_it in COLUMNS.items()}
 
 
@@ -35,4 +48,4 @@ def columns_of(table: str, deltas: bool) -> tuple[Column[Any], ...]:
     return _IN_DELTAS[table] if deltas else COLUMNS[table]
 
 
-__all__ = ["COLUMNS", "Column", "Level", "Value", "columns_of", "export_row", "ordered"]
+__all__ = ["COLUMNS", "Column", "Level", "Value", "columns_of", "export_row", "name_of_table", "ordered"]

@@ -19,7 +19,7 @@ from engine.telemetry.stats import Source
 from engine.view.rates import STEADY_NS
 from vmqtui.actions import CURSOR, MATRIX, Action, first_key, in_groups, key_names
 from vmqtui.actions.action import TITLES
-from vmqtui.columns import COLUMNS, Column
+from vmqtui.columns import COLUMNS, Column, name_of_table
 from vmqtui.columns.arrange import SYNTAX
 from vmqtui.columns.sources import MARKS, NOTHING_SAID, WORDS, sources_of
 from vmqtui.dialogs.dialog import Dialog
@@ -171,7 +171,7 @@ def help_text(
         Text("What stays", style("title")),
         Text(_STAYS, style("dim")),
         Text(),
-        Text(f"Columns of {table.replace('_', ' ')}", style("title")),
+        Text(f"Columns of {name_of_table(table)}", style("title")),
         _grid(
             (
                 Text(column.title or column.key.replace("_", " "), style("accent")),
