@@ -63,6 +63,11 @@ class Room:
             self.loads[source] = max(0.0, self.loads[source] - self.cost(queue))
             self._counts[source] -= 1
 
+    def add(self, cpu: int, load: float) -> None:
+        """Plan a new queue with a load on a processor."""
+        self.loads[cpu] += load
+        self._counts[cpu] += 1
+
     def put(self, queue: QueueView, target: int) -> Request:
         """Plan that a queue, taken out before, goes to a processor; return the request that moves it."""
         self.loads[target] += self.cost(queue)
@@ -148,11 +153,18 @@ def give_queue(
     """Return the requests that allocate a queue for a VM, set its filters and complete it.
 
     ``before`` run first, ``between`` after the allocation and before the filters. ``queue_id`` is the id that
-    the queue will get, if ``before`` frees one.
+    the queue will get, if ``before`` frees one. ``name`` is what it is called, by default as the VM, if that
+    is free.
     """
     number = adapter.next_queue_id if queue_id is None else queue_id
     place = len(before)
-    allocate = {"adapter": adapter.name, "name": name or vm, "vm": vm, "cpu": cpu, "buffers": buffers}
+    allocate = {
+        "adapter": adapter.name,
+        "name": free_name(adapter, name or vm),
+        "vm": vm,
+        "cpu": cpu,
+        "buffers": buffers,
+    }
     filters = set_filters(adapter, number, pairs, queue_from=place)
     complete = Request(
         op="complete_allocation",
@@ -160,6 +172,27 @@ def give_queue(
         queue_from=place,
     )
     return [*before, Request(op="allocate_queue", params=allocate), *between, *filters, complete]
+
+
+def free_name(adapter: AdapterView, wanted: str) -> str:
+    """Return a name for a new queue that no queue of the adapter has, and that a command line reads as a
+    name: no number, and no option. A number is added to one that is in use."""
+    if not wanted or wanted.isdigit() or wanted.startswith("-"):
+        wanted = f"VM {wanted}".strip()
+    taken = {
+        text.lower()
+        for one in adapter.queues
+        for text in (one.known.name, one.vm, f"/{one.known.name}", f"/{one.queue_id}")
+        if text
+    }
+    name, number = wanted[:_LONGEST_NAME], 1
+    while name.lower() in taken:
+        number += 1
+        name = f"{wanted[: _LONGEST_NAME - 5]} {number}"
+    return name
+
+
+_LONGEST_NAME = 256
 
 
 def no_filter_left(adapter: AdapterView) -> str:

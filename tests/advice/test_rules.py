@@ -7,12 +7,13 @@ import pytest
 
 from engine.advice.evidence import Evidence, Moved, Trace
 from engine.advice.finding import Finding
-from engine.advice.room import _MOST_DONORS, MARGIN
+from engine.advice.room import _MOST_DONORS, MARGIN, free_name
 from engine.advice.rules import RULES, findings
 from engine.advice.thresholds import THRESHOLDS, AdviceThresholds, read_threshold
 from engine.advice.verdict import agreed
 from engine.advice.window import AdviceWindow
 from engine.ndis.operations import decode
+from engine.telemetry.config import PortConfig
 from engine.view.rates import CounterTable
 from tests.advice.lab import changed, evidence
 from tests.vmqtui.scripted import make_config, with_queue
@@ -91,6 +92,23 @@ def test_a_vm_without_a_queue_gets_the_lowest_free_id() -> None:
     assert complete.params["queue_ids"] == [3]
     assert (set_filter.queue_from, complete.queue_from) == (0, 0)
     assert (finding.after, finding.estimated) == (0, True)  # its filter takes them all
+
+
+def test_new_queues_of_one_output_are_on_processors_and_called_by_names_of_their_own() -> None:
+    macs = ("00:15:5d:00:10:01", "00:15:5d:00:10:02", "00:15:5d:00:10:03")
+    config = changed(make_config(VMS), ports=[PortConfig(vm="app-01", mac=mac, vlan=10) for mac in macs])
+    seen = evidence(config, pairs=[(mac, 10, "no_queue", 5000) for mac in macs])
+    allocations = [one.requests[0].params for one in findings(seen) if one.rule == "vm-without-queue"]
+    assert [one["name"] for one in allocations] == ["app-01", "app-01 2", "app-01 3"]
+    assert len({one["cpu"] for one in allocations}) == 3
+
+
+@pytest.mark.parametrize(
+    ("wanted", "name"),
+    [("new", "new"), ("a", "a 2"), ("B", "B 2"), ("15", "VM 15"), ("-x", "VM -x"), ("", "VM")],
+)
+def test_a_new_queue_has_a_name_that_is_free_and_no_number(wanted: str, name: str) -> None:
+    assert free_name(evidence(make_config(VMS)).adapters[0], wanted) == name
 
 
 def test_a_queue_for_a_vlan_comes_with_vlan_filtering_where_that_is_off() -> None:

@@ -1,11 +1,14 @@
 """``vmqtui advise`` and ``vmqtui scenario`` as people type them."""
 
 import json
+import os
+import subprocess
 from pathlib import Path
 
 import pytest
 
 from tests.end_to_end.conftest import Here
+from tests.end_to_end.program import VMQTUI, Running, run
 from vmqtui.library.lessons import LESSONS
 
 
@@ -70,3 +73,43 @@ def test_what_does_not_fit_is_said_in_a_sentence(here: Here, arguments: tuple[st
     assert (done.status, done.out) == (2, "")
     assert said in done.err
     assert done.err.count("\n") == 1
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("backwards", [False, True], ids=["as listed", "last finding first"])
+def test_lines_of_all_vms_without_a_queue_can_be_typed_one_after_another(backwards: bool) -> None:
+    engine = Running("engine")
+    try:
+        url = engine.first_line()
+        path = f"{Path(VMQTUI).parent}{os.pathsep}{os.environ['PATH']}"
+        blocks = run("advise", "--seconds", "2", VMQTUI_BROKER=url).out.split("\n\n")
+        wanted = [one for one in blocks if one.startswith("△ vm-without-queue")]
+        assert len(wanted) > 1
+        vms = {one.split("·")[1].split()[0] for one in wanted}
+        for block in reversed(wanted) if backwards else wanted:
+            for line in block.splitlines():
+                if line.startswith(" " * 12 + "vmqtui "):
+                    done = subprocess.run(
+                        ["sh", "-c", line.strip()],
+                        capture_output=True,
+                        encoding="utf-8",
+                        timeout=60,
+                        env=os.environ | {"VMQTUI_BROKER": url, "PATH": path},
+                    )
+                    assert (done.returncode, done.stderr) == (0, ""), line
+        refused = run("queue", "free", "nobody-01", VMQTUI_BROKER=url)
+        assert (refused.status, "no queue nobody-01" in refused.err) == (1, True)
+        queues = [
+            one
+            for one in run("get", "queues", "--json", VMQTUI_BROKER=url).document["queues"]
+            if one["vm"] in vms
+        ]
+        filters = run("get", "filters", "--json", VMQTUI_BROKER=url).document["filters"]
+        own = {one["queue_id"]: one for one in queues}
+        assert sorted(one["vm"] for one in queues) == sorted(vms)
+        assert {one["state"] for one in queues} == {"running"}
+        assert len({one["processor"] for one in queues}) > 1
+        found = [own[one["queue_id"]]["vm"] for one in filters if one["queue_id"] in own]
+        assert sorted(found) == sorted(vms)
+    finally:
+        assert engine.end() == 0

@@ -309,6 +309,25 @@ def test_a_request_is_worded_as_the_command_that_makes_it(request_: Request, lin
     assert words.command(request_) == line
 
 
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [("web-01", "web-01"), ("it's a", "'it'\"'\"'s a'"), ("15", "3"), ("-x", "3"), ("", "3")],
+)
+def test_a_queue_that_a_fix_allocates_is_called_by_its_name(name: str, said: str) -> None:
+    requests = [
+        Request(op="free_queue", params={"queue_id": 2}),
+        Request(op="allocate_queue", params={"name": name, "vm": "v", "cpu": 1, "buffers": 64}),
+        Request(op="set_filter", params={"queue_id": 3, "mac": "m"}, queue_from=1),
+        Request(op="complete_allocation", params={"queue_ids": [3]}, queue_from=1),
+    ]
+    free, _, fill, complete = words.commands(requests)
+    assert (free, fill, complete) == (
+        "vmqtui queue free 2",
+        f"vmqtui filter set {said} m",
+        f"vmqtui queue complete {said}",
+    )
+
+
 def test_an_effect_says_how_it_is_known() -> None:
     tried = msgspec.structs.replace(finding(), value=4.0, after=0.0, cleared=True)
     assert words.effect(tried) == "m: 4 → 0 (the model ran again), cleared"

@@ -11,7 +11,15 @@ from tests.vmqtui.conftest import Running, screen_text
 from tests.vmqtui.dialogs import closed, flowing, notes, opened, shown
 from tests.vmqtui.scripted import live_link, play
 from vmqtui.actions import ACTIONS
-from vmqtui.actions.commands import COMMAND_LIMIT, arguments, completions, names_of, read_command
+from vmqtui.actions.commands import (
+    COMMAND_LIMIT,
+    Named,
+    arguments,
+    completions,
+    names_of,
+    read_command,
+    row_called,
+)
 from vmqtui.app import VmqApp
 from vmqtui.columns import COLUMNS
 from vmqtui.columns.arrange import parse
@@ -251,6 +259,19 @@ async def test_what_does_not_fit_beside_a_command_ends_in_an_ellipsis(dashboard:
 
 
 @pytest.mark.slow
+def test_a_name_as_it_is_written_goes_before_one_in_another_case() -> None:
+    rows = [Named(3, "", ("3", "app")), Named(4, "", ("4", "App")), Named(5, "", ("5", "web"))]
+    rows += [Named(6, "", ("6", "web"))]
+    assert (row_called("app", "queue", rows), row_called("App", "queue", rows)) == (3, 4)
+    for name, said in (
+        ("APP", "APP could be 3, 4"),
+        ("web", "web could be 5, 6"),
+        ("ap", "no queue ap; is it app?"),
+    ):
+        with pytest.raises(ValueError, match=re.escape(said)):
+            row_called(name, "queue", rows)
+
+
 async def test_names_that_adapters_share_need_the_adapter(dashboard: Running) -> None:
     link = live_link(adapters=("nic0", "nic1"))
     async with dashboard(link, size=(160, 40)) as (app, pilot, _):

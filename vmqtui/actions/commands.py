@@ -135,11 +135,13 @@ def usage(command: Command) -> str:
 
 def row_called(text: str, what: str, rows: Sequence[Named[R]]) -> R:
     """Return the row that has a name; ``adapter/name`` where several have it. ``what`` is what the rows are.
+    A name in another case fits where none is written so; rows of the one adapter that is meant name none.
 
     Raises ValueError with a sentence.
     """
     wanted = text.lower()
-    found = [
+    exact = [one for one in rows if any(text in (name, f"{one.adapter}/{name}") for name in one.names)]
+    found = exact or [
         one
         for one in rows
         if any(wanted in (name.lower(), f"{one.adapter}/{name}".lower()) for name in one.names)
@@ -148,7 +150,10 @@ def row_called(text: str, what: str, rows: Sequence[Named[R]]) -> R:
         return found[0].row
     shown = printable(text, 40)
     if found:
-        which = ", ".join(printable(f"{one.adapter}/{one.names[0]}", 40) for one in found[:4])
+        which = ", ".join(
+            printable(f"{one.adapter}/{one.names[0]}" if one.adapter else one.names[0], 40)
+            for one in found[:4]
+        )
         raise ValueError(f"{shown} could be {which}")
     near = get_close_matches(text, [name for one in rows for name in one.names], 1, 0.6)
     raise ValueError(f"no {what} {shown}" + (f"; is it {printable(near[0], 40)}?" if near else ""))

@@ -365,7 +365,7 @@ def block(finding: "Finding", system: str, row: "FindingRow | None" = None) -> l
         *folded(f"    shows   {words.numbers(finding)}", 12),
         *folded(f"    cause   {printable(finding.cause)}", 12),
         *folded(f"    fix     {printable(finding.fix)}", 12),
-        *(f"            {words.command(one)}" for one in finding.requests),
+        *(f"            {one}" for one in words.commands(finding.requests)),
     ]
     typed = any(not one.startswith("#") for one in finding.commands)
     lines += [f"    {words.shell(system)}{' (copy as one block)' * typed}"] if finding.commands else []

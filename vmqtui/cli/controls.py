@@ -1,6 +1,6 @@
 """``vmqtui queue …``, ``filter …``, ``vm …``, ``adapter …``, ``balancer …``, ``worker …``: send requests."""
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from inspect import Parameter, signature
 from typing import TYPE_CHECKING, Annotated, Any, Final
@@ -28,7 +28,7 @@ worker: Final = typer.Typer(help="Bring back the worker of a processor that is d
 
 Asked = tuple[str, dict[str, Any]]
 """An operation and its specific parameters."""
-QueueId = Annotated[int, typer.Argument(metavar="QUEUE_ID")]
+QueueName = Annotated[str, typer.Argument(metavar="QUEUE", help="Its id, or its name.")]
 VmName = Annotated[str, typer.Argument(metavar="VM")]
 
 
@@ -80,7 +80,17 @@ class Asking(HostOptions):
             host = await find_host(watcher, self.host)
             if why := why_unchanging(host, watcher.hosts[host].status):
                 failed(why)
-            response = await talk(lambda op, params: watcher.request(host, op, params | shared))
+
+            async def send(op: str, params: dict[str, Any]) -> "Response":
+                if any(isinstance(one, str) for one in _queues_of(params)):
+                    of = {} if self.adapter is None else {"adapter": self.adapter}
+                    listed = await watcher.request(host, "enum_queues", of)
+                    if listed.status == "error":
+                        return listed
+                    params = _with_ids(params, listed.result["queues"])
+                return await watcher.request(host, op, params | shared)
+
+            response = await talk(send)
         if self.json_:
             print_json(msgspec.to_builtins(response))
         elif response.status == "ok":
@@ -88,6 +98,36 @@ class Asking(HostOptions):
         if response.status == "error":
             failed(f"{response.ndis_status}: {response.message}")
         return DONE
+
+
+def _id_or_name(text: str) -> int | str:
+    """Return what a queue was called by; digits are always an id."""
+    return int(text) if text.isascii() and text.isdigit() and len(text) < _DIGITS else text
+
+
+_DIGITS: Final = 19
+"""Digits of a number that is too long for an id."""
+
+
+def _queues_of(params: dict[str, Any]) -> list[int | str]:
+    """Return the queues that a request is about, by id or name."""
+    return [*params.get("queue_ids", ()), *([params["queue_id"]] if "queue_id" in params else ())]
+
+
+def _with_ids(params: dict[str, Any], queues: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    """Return a request's parameters with ids in place of names; ends the program where a name does not fit
+    one queue."""
+    from vmqtui.actions.commands import Named, row_called
+
+    rows = [
+        Named(int(one["queue_id"]), "", (str(one["queue_id"]), one["name"] or one["vm"] or ""))
+        for one in queues
+    ]
+    try:
+        ids = [one if isinstance(one, int) else row_called(one, "queue", rows) for one in _queues_of(params)]
+    except ValueError as error:
+        failed(error)
+    return params | ({"queue_ids": ids} if "queue_ids" in params else {"queue_id": ids[0]})
 
 
 def asks(
@@ -135,15 +175,15 @@ def allocate(
 
 @asks(queue)
 def complete(
-    queue_ids: Annotated[list[int], typer.Argument(metavar="QUEUE_ID…")],
+    queues: Annotated[list[str], typer.Argument(metavar="QUEUE…", help="Their ids, or their names.")],
 ) -> Asked:
     """Complete the allocation of queues, as one batch that shares the buffers left."""
-    return "complete_allocation", {"queue_ids": queue_ids}
+    return "complete_allocation", {"queue_ids": [_id_or_name(one) for one in queues]}
 
 
 @asks(queue, "set")
 def set_parameters(
-    queue_id: QueueId,
+    queue: QueueName,
     cpu: Annotated[
         int | None, typer.Option("--cpu", metavar="CPU", help="The processor that serves it.")
     ] = None,
@@ -159,25 +199,25 @@ def set_parameters(
     """Move a queue to another processor, give it more or fewer buffers, rename it."""
     wanted = {"cpu": cpu, "buffers": buffers, "name": name, "keep_home": keep_home}
     given = {key: value for key, value in wanted.items() if value is not None}
-    return "set_queue_parameters", {"queue_id": queue_id, **given}
+    return "set_queue_parameters", {"queue_id": _id_or_name(queue), **given}
 
 
 @asks(queue)
-def free(queue_id: QueueId) -> Asked:
+def free(queue: QueueName) -> Asked:
     """Free a queue without filters; PENDING while its VM holds buffers."""
-    return "free_queue", {"queue_id": queue_id}
+    return "free_queue", {"queue_id": _id_or_name(queue)}
 
 
 @asks(filter_, "set")
 def set_filter(
-    queue_id: QueueId,
+    queue: QueueName,
     mac: Annotated[str, typer.Argument(metavar="MAC")],
     vlan: Annotated[
         str | None, typer.Option("--vlan", metavar="VLAN", help='1..4094 or "untagged"; default: any.')
     ] = None,
 ) -> Asked:
     """Set a filter on a queue: frames to this MAC and VLAN go to it."""
-    params: dict[str, Any] = {"queue_id": queue_id, "mac": mac}
+    params: dict[str, Any] = {"queue_id": _id_or_name(queue), "mac": mac}
     if vlan is not None:
         params["vlan"] = int(vlan) if vlan.isascii() and vlan.isdigit() and len(vlan) < 9 else vlan
     return "set_filter", params
@@ -185,11 +225,11 @@ def set_filter(
 
 @asks(filter_)
 def clear(
-    queue_id: QueueId,
+    queue: QueueName,
     filter_id: Annotated[int, typer.Argument(metavar="FILTER_ID")],
 ) -> Asked:
     """Clear a filter; without its last one a running queue pauses and discards what it holds."""
-    return "clear_filter", {"queue_id": queue_id, "filter_id": filter_id}
+    return "clear_filter", {"queue_id": _id_or_name(queue), "filter_id": filter_id}
 
 
 @asks(vm)

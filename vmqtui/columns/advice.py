@@ -128,9 +128,30 @@ def effect(finding: Finding) -> str:
     return text + {True: ", cleared", False: ", not cleared", None: ""}[finding.cleared] + raised
 
 
-def command(request: Request) -> str:
-    """Return the command line of this program that sends a request."""
+def commands(requests: Sequence[Request]) -> list[str]:
+    """Return the command lines of this program that make a fix's requests.
+
+    A queue that the fix allocates is called by its name there: its id is not known before, and is another one
+    once another fix was carried out.
+    """
+    return [command(one, _allocated(one, requests)) for one in requests]
+
+
+def _allocated(request: Request, requests: Sequence[Request]) -> str | None:
+    """Return the name of the queue that an earlier request allocates for this one; None if there is none, or
+    if a command would not read it as a name."""
+    if request.queue_from is None or not 0 <= request.queue_from < len(requests):
+        return None
+    name = str(requests[request.queue_from].params.get("name") or "")
+    return None if not name or name.isdigit() or name.startswith("-") else name
+
+
+def command(request: Request, queue: str | None = None) -> str:
+    """Return the command line of this program that sends a request; ``queue`` is what it calls the queue, by
+    default its id."""
     values = dict(request.params)
+    if queue is not None:
+        values |= {"queue_ids": [queue]} if "queue_ids" in values else {"queue_id": queue}
     adapter = values.pop("adapter", None)
     words = [*_words(request.op, values)]
     if adapter is not None:

@@ -309,7 +309,7 @@ def finding_lines(row: FindingRow, system: str, width: int) -> list[Line]:
         ("shows", [words.numbers(finding)], "text"),
         ("cause", [printable(finding.cause)], "dim"),
         ("fix", [printable(finding.fix)], "good"),
-        ("", [words.command(one) for one in finding.requests], "accent"),
+        ("", words.commands(finding.requests), "accent"),
         (words.shell(system), [printable(one) for one in finding.commands], "accent"),
         ("effect", [words.effect(finding)], "text"),
     ):

@@ -7,8 +7,8 @@ from engine.advice import powershell
 from engine.advice.evidence import Evidence, Rule
 from engine.advice.finding import Finding, Request
 from engine.advice.needs import PAIRS, REASONS
-from engine.advice.room import buffers_from, give_queue, no_filter_left, set_filters
-from engine.advice.rules.unserved import lost_of, pair_pps, place_for
+from engine.advice.room import Room, buffers_from, give_queue, no_filter_left, set_filters
+from engine.advice.rules.unserved import lost_of, name_for, pair_pps, place_for
 from engine.advice.thresholds import AdviceThresholds
 from engine.scenario.values import MAX_VLAN
 from engine.telemetry.config import FilterConfig, Vlan
@@ -202,7 +202,9 @@ def _matched(evidence: Evidence, finding: Finding) -> float | None:
 
 def vm_left(evidence: Evidence, thresholds: AdviceThresholds) -> Iterator[Finding]:
     """Report frames in the default queue for a VM that was migrated away or removed."""
+    room = Room(evidence)
     for adapter in evidence.adapters:
+        given: list[str] = []
         for (name, mac, vlan), vm in evidence.trace.gone.items():
             if name != adapter.name:
                 continue
@@ -210,14 +212,11 @@ def vm_left(evidence: Evidence, thresholds: AdviceThresholds) -> Iterator[Findin
             pair = max(pairs, key=lambda one: one.least_pps, default=None)
             if pair is None or pair.least_pps < thresholds.stray_pps or pair.port_vm is not None:
                 continue
-            cpu = place_for(evidence, thresholds, adapter)
             buffers, before = buffers_from(adapter, 512)
-            possible = (
-                cpu is not None
-                and buffers >= 16
-                and (adapter.free_queues or 0) > 0
-                and adapter.free_filters != 0
-            )
+            possible = buffers >= 16 and (adapter.free_queues or 0) > 0 and adapter.free_filters != 0
+            cpu = place_for(evidence, thresholds, adapter, room, pair) if possible else None
+            queue_name = name_for(given, vm)
+            given.append(vm)
             yield Finding(
                 rule="vm-left",
                 severity="note",
@@ -229,8 +228,8 @@ def vm_left(evidence: Evidence, thresholds: AdviceThresholds) -> Iterator[Findin
                 cause="Its queue was cleared and freed when it left; until the network has learned where it "
                 "is now, its frames come here, find no filter and no port, and are dropped by the switch.",
                 fix="Nothing to mend here while it is elsewhere; if it is back, give it a queue again",
-                requests=give_queue(adapter, vm, [(mac, vlan)], cpu or 0, buffers, before=before)
-                if possible
+                requests=give_queue(adapter, vm, [(mac, vlan)], cpu, buffers, before=before, name=queue_name)
+                if cpu is not None
                 else [],
                 commands=[
                     powershell.note("In a cluster: where the VM runs now. Nothing is changed here."),

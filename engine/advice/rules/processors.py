@@ -154,6 +154,7 @@ def _lightest(evidence: Evidence, busy: Sequence[QueueView]) -> AdapterView | No
 
 def one_queue(evidence: Evidence, thresholds: AdviceThresholds) -> Iterator[Finding]:
     """Report a queue that fills its processor while others are idle: a queue uses exactly one."""
+    room = Room(evidence)
     for cpu in evidence.cpus:
         if cpu.load is None or (evidence.load(cpu) or 0.0) < thresholds.busy_load:
             continue
@@ -168,7 +169,10 @@ def one_queue(evidence: Evidence, thresholds: AdviceThresholds) -> Iterator[Find
         vm, several = queue.vm, evidence.has_multi_queue(adapter)
         team = team_of(evidence, adapter)
         alone = team is None or team.mode == "sum"  # else its queues on all members would have to be split
-        requests = _split(adapter, queue, Room(evidence).coolest(idle)) if alone else []
+        target = room.coolest(idle)
+        requests = _split(adapter, queue, target) if alone else []
+        if requests and target is not None:
+            room.add(target, room.cost(queue) * (1 - _kept(adapter, queue)))
         yield Finding(
             rule="one-queue-one-processor",
             severity="bad" if cpu.load >= 0.99 else "warn",

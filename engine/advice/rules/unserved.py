@@ -1,6 +1,6 @@
 """Rules about busy VMs without a queue: one is free, or another VM has one that it needs less."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from engine.advice import powershell
 from engine.advice.evidence import Evidence, Rule
@@ -41,8 +41,11 @@ def unserved(adapter: AdapterView, thresholds: AdviceThresholds) -> list[PairVie
     return sorted(found, key=lambda pair: -pair.least_pps)
 
 
-def place_for(evidence: Evidence, thresholds: AdviceThresholds, adapter: AdapterView) -> int | None:
-    """Return the processor for a new queue: the least loaded one of the adapter's set."""
+def place_for(
+    evidence: Evidence, thresholds: AdviceThresholds, adapter: AdapterView, room: Room, pair: PairView
+) -> int | None:
+    """Return the processor for a new queue, the least loaded one of the adapter's set, and plan in ``room``
+    what the frames of its pair need there."""
     plan = placement(evidence, adapter, thresholds.busy_load)
     if plan is None or adapter.name in plan.changed:  # its present set, as the fix changes no set
         own = adapter.processor_set
@@ -51,7 +54,19 @@ def place_for(evidence: Evidence, thresholds: AdviceThresholds, adapter: Adapter
         cpus = [evidence.cpu[cpu] for cpu in plan.sets[adapter.name]]
     if plan is not None and not cpus:
         cpus = [evidence.cpu[cpu] for cpu in plan.sets[adapter.name]]
-    return Room(evidence).coolest(cpus)
+    target = room.coolest(cpus)
+    if target is not None:
+        default = adapter.default
+        pps = default.known_pps if default is not None else 0.0
+        part = min(1.0, pair.least_pps / pps) if pps else 0.0
+        room.add(target, part * room.cost(default) if default is not None else 0.0)
+    return target
+
+
+def name_for(earlier: Sequence[str], vm: str) -> str:
+    """Return the name of a new queue for a VM; ``earlier`` are the VMs that get one by findings before."""
+    place = earlier.count(vm)
+    return f"{vm} {place + 1}" if place else vm
 
 
 def vnic_of(queue: QueueView) -> str | None:
@@ -135,6 +150,7 @@ def _give_place(pair: PairView, adapter: AdapterView, queue: QueueView) -> list[
 
 def vm_without_queue(evidence: Evidence, thresholds: AdviceThresholds) -> Iterator[Finding]:
     """Report a busy VM without a queue although the adapter has a free one."""
+    room = Room(evidence)
     for adapter in evidence.adapters:
         free, gbps = adapter.free_queues, adapter.known.link_gbps
         if free is None or free < 1 or adapter.known.vmq is False:
@@ -142,13 +158,29 @@ def vm_without_queue(evidence: Evidence, thresholds: AdviceThresholds) -> Iterat
         if not adapter.of_vms and (gbps is None or gbps < thresholds.slow_link_gbps):
             continue  # Windows gives VMs no queue there, whatever their weight
         waiting = unserved(adapter, thresholds)
-        cpu = place_for(evidence, thresholds, adapter) if waiting else None
+        given: list[str] = []
         for pair in waiting:
             if any(one.vm == pair.port_vm and one.state != "running" for one in adapter.of_vms):
                 continue  # it has a stopped queue; another rule covers that
             buffers, before = buffers_from(adapter, _BUFFERS)
             vm, weight = _of_vm(pair, adapter), _weight_of(pair, adapter)
-            possible = cpu is not None and buffers >= FEWEST_BUFFERS and adapter.free_filters != 0
+            possible = buffers >= FEWEST_BUFFERS and adapter.free_filters != 0
+            cpu = place_for(evidence, thresholds, adapter, room, pair) if possible else None
+            possible = cpu is not None
+            requests = (
+                give_queue(
+                    adapter,
+                    vm,
+                    [(pair.mac, pair.vlan)],
+                    cpu,
+                    buffers,
+                    before=before,
+                    name=name_for(given, vm),
+                )
+                if cpu is not None
+                else []
+            )
+            given.append(vm)
             yield Finding(
                 rule="vm-without-queue",
                 severity="warn",
@@ -175,9 +207,7 @@ def vm_without_queue(evidence: Evidence, thresholds: AdviceThresholds) -> Iterat
                 else "Look for event 113 and its reason; the weight lets it have a queue"
                 if weight
                 else "Allocate a queue for it on an idle processor" + no_filter_left(adapter),
-                requests=give_queue(adapter, vm, [(pair.mac, pair.vlan)], cpu or 0, buffers, before=before)
-                if possible
-                else [],
+                requests=requests,
                 commands=_let_it_have_one(pair, adapter),
                 measure="its frames in the default queue",
                 value=pair.least_pps,
@@ -222,11 +252,12 @@ def _swap(evidence: Evidence, thresholds: AdviceThresholds, idle: bool) -> Itera
                 or (queue.known_pps < thresholds.idle_pps) is not idle
             ):
                 continue
-            yield _swapped(evidence, adapter, pair, queue, idle)
+            earlier = [_of_vm(one, adapter) for one in waiting[: waiting.index(pair)]]
+            yield _swapped(evidence, adapter, pair, queue, idle, name_for(earlier, _of_vm(pair, adapter)))
 
 
 def _swapped(
-    evidence: Evidence, adapter: AdapterView, pair: PairView, queue: QueueView, idle: bool
+    evidence: Evidence, adapter: AdapterView, pair: PairView, queue: QueueView, idle: bool, name: str
 ) -> Finding:
     """Return the finding that ``queue`` would do more for the VM of ``pair``. In the model its filter takes
     every frame of the pair; whether Windows gives a VM the place is its own choice."""
@@ -243,6 +274,7 @@ def _swapped(
             buffers,
             before=take_away(adapter, queue),
             queue_id=min(queue.queue_id, adapter.next_queue_id),
+            name=name,
         )
     return Finding(
         rule="idle-queue-held" if idle else "more-vms-than-queues",
