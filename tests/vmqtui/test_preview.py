@@ -12,12 +12,13 @@ from engine.telemetry.config import FilterConfig, Vlan
 from tests.vmqtui.conftest import Running, screen_text
 from tests.vmqtui.dialogs import flowing, opened, shown, type_into
 from tests.vmqtui.scripted import foreseen, live_link, mac, make_config, make_stats, with_queue
+from vmqtui.dialogs.request import RequestDialog
 from vmqtui.numbers import compact
 from vmqtui.state.snapshot import Snapshot
 from vmqtui.tasks.filters import clear_filter, set_filter
-from vmqtui.tasks.foresight import buffers_of_new, taken_by_new
+from vmqtui.tasks.foresight import buffers_of_new, stands_alone, taken_by_new
 from vmqtui.tasks.queues import free_queue
-from vmqtui.tasks.task import Foreseen
+from vmqtui.tasks.task import Foreseen, Step, Task
 
 MOVED = foreseen(
     "queue 1 is served by processor 0:7",
@@ -246,3 +247,52 @@ def test_a_queue_that_does_not_run_has_no_frames_to_lose() -> None:
         row = Snapshot("hv01", None, config, make_stats(8), make_stats(4)).queues[1]
         assert ("go to the default queue" in free_queue(row).explanation) == loses
         assert ("once its allocation is completed" in set_filter(row).explanation) == (state == "allocated")
+
+
+def asking(op: str, **params: object) -> Step:
+    return Step(op, op, op, lambda answers: dict(params), foresee=dict(params))
+
+
+@pytest.mark.parametrize(
+    ("before", "step", "alone"),
+    [
+        ([asking("clear_filter", queue_id=1)], asking("free_queue", queue_id=1), False),
+        ([asking("clear_filter", queue_id=1)], asking("set_filter", queue_id=2), False),
+        ([asking("set_queue_parameters", buffers=64)], asking("set_queue_parameters", buffers=512), False),
+        ([asking("set_queue_parameters", buffers=64)], asking("set_queue_parameters", cpu=2), True),
+        ([asking("set_queue_parameters", cpu=1)], asking("free_queue", queue_id=1), True),
+        ([asking("allocate_queue")], asking("set_filter", queue_id=0), True),
+        ([], asking("free_queue", queue_id=1), True),
+    ],
+)
+def test_a_request_that_needs_what_an_earlier_one_frees_is_not_judged_alone(
+    before: list[Step], step: Step, alone: bool
+) -> None:
+    assert stands_alone(step, before) is alone
+
+
+async def test_a_queue_whose_filter_is_cleared_first_is_not_said_to_be_refused(dashboard: Running) -> None:
+    async with dashboard() as (app, pilot, link):
+        link.foresee = lambda op, params: (
+            foreseen("queue 1 has filters set", "NDIS_STATUS_INVALID_PARAMETER")
+            if op == "free_queue"
+            else foreseen(f"{op} is done")
+        )
+        await pilot.press("2", "down")
+        dialog = RequestDialog(
+            link,
+            "hv01",
+            Task(
+                "Undo",
+                "",
+                "Undo",
+                lambda values: [
+                    asking("clear_filter", adapter="nic0", queue_id=1, filter_id=1),
+                    asking("free_queue", adapter="nic0", queue_id=1),
+                ],
+            ),
+        )
+        app.push_screen(dialog)
+        await shown(pilot, app, "clear_filter is done")
+        assert "would be refused" not in flowing(app)
+        assert [op for op, _ in link.wondered] == ["clear_filter"]

@@ -20,7 +20,7 @@ from vmqtui.dialogs.fields import Choice, FieldLine, RowField
 from vmqtui.link import Link
 from vmqtui.printable import printable
 from vmqtui.state.rows import Row
-from vmqtui.tasks.foresight import foretold
+from vmqtui.tasks.foresight import foretold, stands_alone
 from vmqtui.tasks.submission import Submission
 from vmqtui.tasks.task import Ending, Foreseen, Step, Task, Values, in_words, several
 from vmqtui.widgets.canvas import palette_of
@@ -56,6 +56,10 @@ class Preview(Static):
 
     def ask(self, steps: Sequence[Step], *, at_once: bool = False) -> None:
         """Show the effect of the steps that can be foreseen, after a pause in typing unless ``at_once``."""
+        steps = [
+            one if stands_alone(one, steps[:place]) else replace(one, foresee=None)
+            for place, one in enumerate(steps)
+        ]
         steps = [
             one
             for one in steps

@@ -1,6 +1,6 @@
 """Previews the effect of a change: from the engine's answer to "what if", or computed here."""
 
-from collections.abc import Container
+from collections.abc import Container, Sequence
 from typing import Any
 
 from engine.bus.messages import Response
@@ -17,6 +17,36 @@ from vmqtui.tasks.task import Foreseen, Step, refusal
 
 _ABOUT_STEERING = frozenset({"set_filter", "clear_filter", "free_queue", "complete_allocation"})
 """Operations that steer frames: their preview also shows the sentence that no frame would go elsewhere."""
+
+_MAKING_WAY = frozenset({"clear_filter", "free_queue", "set_adapter", "remove_vm", "migrate_vm"})
+"""Operations that free what a later request may need: a filter's test, a queue, buffers, a limit."""
+_NEEDING = frozenset(
+    {
+        "free_queue",
+        "set_filter",
+        "set_adapter",
+        "allocate_queue",
+        "complete_allocation",
+        "set_queue_parameters",
+    }
+)
+"""Operations that are refused where such a thing is not free."""
+
+
+def stands_alone(step: Step, before: Sequence[Step]) -> bool:
+    """Whether the engine, which answers each "what if" as if nothing were done before it, can tell what a
+    step does after these."""
+    if step.op not in _NEEDING or _only_moves(step):
+        return True
+    return not any(
+        (one.op in _MAKING_WAY or (one.op == "set_queue_parameters" and not _only_moves(one)))
+        and one.group == step.group
+        for one in before
+    )
+
+
+def _only_moves(step: Step) -> bool:
+    return step.op == "set_queue_parameters" and "buffers" not in (step.foresee or {})
 
 
 def foretold(step: Step, response: Response) -> Foreseen:

@@ -187,8 +187,7 @@ def free_steps(row: QueueView) -> list[Step]:
         f"free {called(row)}",
         "free_queue",
         lambda answers: base,
-        # A queue with filters can't be freed; the preview then shows the effect of clearing them.
-        foresee=None if clears else base,
+        foresee=base,
         undo=_GONE,
     )
     return [*clears, free]
