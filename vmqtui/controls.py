@@ -98,12 +98,8 @@ class Controls(Screen[None]):
         takes_back: Change | None = None,
         *,
         from_past: bool = False,
-        then: Callable[[], None] = lambda: None,
     ) -> None:
-        """Open a dialog if changes are possible now; record its change, or that it undid ``takes_back``.
-
-        ``then`` is called if all its requests were carried out.
-        """
+        """Open a dialog if changes are possible now; record its change, or that it undid ``takes_back``."""
         if self._refuses(from_past=from_past):
             return
         model, submission = self._model, dialog.submission
@@ -112,8 +108,6 @@ class Controls(Screen[None]):
         def report(ending: Ending) -> None:
             if ending.words:
                 self._tell(ending.words, "warning" if ending.failed else "information")
-            if not ending.failed and not ending.unanswered:
-                then()
             change = change_of(ending, host, started_at, self._link.clock(), before)
             if takes_back is None:
                 self.practised(dialog.asked, ending)
@@ -312,21 +306,12 @@ class Controls(Screen[None]):
             self._pick(title, [one.name for one in known], lambda index: then(known[index]))
 
     def action_give_queue(self) -> None:
-        """Allocate a queue for the MAC and VLAN under the cursor, then go to the next row."""
-        table = self.view.table
-        # The row that gets a queue sinks to the end of the list, and the cursor would go with it.
-        later = iter(table.rows)
-        following = next(later, None) if any(row is table.row for row in later) else None
-
-        def stay() -> None:
-            if following is not None:
-                table.find(following.identity)
-
+        """Allocate a queue for the MAC and VLAN under the cursor."""
         task = give_queue(self.subject, lambda: self._model.snapshot)
         if isinstance(task, str):
             self._tell(task)
         else:
-            self._ask(RequestDialog(self._link, self._model.host, task), then=stay)
+            self._ask_task(task)
 
     def action_complete_queue(self) -> None:
         """Give the allocated queue its buffers."""
