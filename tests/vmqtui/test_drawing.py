@@ -177,6 +177,7 @@ def test_a_time_axis_says_its_span_and_what_a_cell_is() -> None:
     assert time_axis(60, 20) == "1 min ago        now"
     assert time_axis(3600, 60) == "60 min ago            a cell: the most of 60 s           now"
     assert time_axis(3600, 20) == "60 min ago       now"
+    assert time_axis(60, 20, "then") == "1 min before    then"
 
 
 def test_stacked_chart_is_as_large_as_asked_and_reaches_its_top() -> None:

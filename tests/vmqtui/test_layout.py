@@ -193,7 +193,7 @@ def test_a_trend_is_shown_only_beside_its_number(host: str, room: int, always: b
 def test_the_sign_of_fewest_free_buffers_loses_its_words_before_they_are_cut(host: str, width: int) -> None:
     for row in snapshot_of(host).rows("queues"):
         assert isinstance(row, QueueView)
-        heading = queue_memory(row, width, measured=False)[0]
+        heading = queue_memory(row, width, False, "now")[0]
         text = "".join(text for text, _ in heading)
         assert "┃" not in text or text.endswith((" ┃", " ┃ low-water mark")) or len(row.label) > 20
 

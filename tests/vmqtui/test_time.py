@@ -149,3 +149,16 @@ async def test_space_holds_a_host_of_two_adapters(dashboard: Running) -> None:
         assert held is not None
         assert msgspec.msgpack.encode(held) == msgspec.msgpack.encode(link.views["hv01"].stats)
         assert app.model.missed == 0
+
+
+async def test_what_is_past_is_not_called_now(dashboard: Running) -> None:
+    async with dashboard(readings=40, size=(120, 40)) as (app, pilot, _):
+        await pilot.press("4", "down")
+        assert "free now" in screen_text(app)
+        await pilot.press("space")
+        assert "free then" in screen_text(app)
+        assert "free now" not in screen_text(app)
+        await pilot.press("6")
+        text = screen_text(app)
+        assert "1 min before" in text
+        assert "min ago" not in text

@@ -164,6 +164,11 @@ class Model:
         """The viewer's position in the past; None: the screen shows the present."""
         return self._playhead.where()
 
+    @property
+    def moment(self) -> str:
+        """What the shown moment is called: "then" in the past."""
+        return "now" if self.past is None else "then"
+
     def pause(self) -> bool:
         """Pause, or resume; return False if there is no moment to pause at."""
         done = self._playhead.toggle()

@@ -246,16 +246,19 @@ class ReasonChart(ReasonPanel):
         for index, line in enumerate(body):
             label = top if index == 0 else top / 2 if index == len(body) // 2 and len(body) > 4 else None
             lines.append([(f"{compact(label) if label else '':>6} ", "dim"), *line])
-        lines.append([(" " * axis + time_axis(self.model.span_s, room), "dim")])
+        lines.append([(" " * axis + time_axis(self.model.span_s, room, self.model.moment), "dim")])
         return lines
 
 
-def time_axis(span_s: int, width: int) -> str:
-    """The text below a chart: its span, and how many seconds a cell is, of which the highest is drawn."""
-    minutes = f"{span_s // 60} min ago"
+def time_axis(span_s: int, width: int, end: str = "now") -> str:
+    """The text below a chart: its span, and how many seconds a cell is, of which the highest is drawn.
+
+    ``end`` is what the moment at its right is called; if not "now", its span says "before", not "ago".
+    """
+    minutes = f"{span_s // 60} min {'ago' if end == 'now' else 'before'}"
     each = f"a cell: the most of {span_s / width:.0f} s" if span_s >= 1.5 * width else ""
-    room = width - len(minutes) - 3
-    return minutes + (each if room >= len(each) + 4 else "").center(max(1, room)) + "now"
+    room = width - len(minutes) - len(end)
+    return minutes + (each if room >= len(each) + 4 else "").center(max(1, room)) + end
 
 
 class EventTail(ModelCanvas):

@@ -39,9 +39,10 @@ def is_use_known(queue: QueueView) -> bool:
     return any(queue.count(name) is not None for name in ("pending", "outstanding", "free_buffers"))
 
 
-def queue_memory(queue: QueueView, width: int, measured: bool, named: bool = True) -> list[Line]:
+def queue_memory(queue: QueueView, width: int, measured: bool, moment: str, named: bool = True) -> list[Line]:
     """Return a heading and a line for each memory region of a queue, with the low-water mark; of a measured
-    host that does not know which buffers are in use, a line that says so. ``named``: say of which queue."""
+    host that does not know which buffers are in use, a line that says so. ``named``: say of which queue;
+    ``moment``: what the shown one is called."""
     name: Line = (
         [(f" {printable(queue.label)}", "strong"), (f"  queue {queue.queue_id} ", "title")] if named else []
     )
@@ -53,7 +54,7 @@ def queue_memory(queue: QueueView, width: int, measured: bool, named: bool = Tru
     heading: Line = [
         *name,
         (f" {counted(total, 'buffer')}", "text"),
-        (f"  {grouped(queue.count('free_buffers'))} free now", "dim"),
+        (f"  {grouped(queue.count('free_buffers'))} free {moment}", "dim"),
         ("  fewest free ", "dim"),
         (f"{'▲' if level == 'bad' else '△' if level == 'warn' else ''}{grouped(low)}", level or "text"),
     ]
@@ -96,7 +97,7 @@ class MemoryMap(ModelCanvas):
 
     def paint(self, width: int, height: int) -> list[Line]:
         measured = self.model.snapshot.measured
-        own = queue_memory(self.queue, width, measured) if self.queue is not None else []
+        own = queue_memory(self.queue, width, measured, self.model.moment) if self.queue is not None else []
         room = height - len(own)
         lines: list[Line] = []
         adapters = self.adapters()
@@ -354,7 +355,7 @@ class QueueRates(QueueCanvas):
             else:
                 label = [(" " * 18, "faint")]
             head.append([*label, *line])
-        foot: Line = [(" " * 18 + time_axis(self.model.span_s, room), "faint")]
+        foot: Line = [(" " * 18 + time_axis(self.model.span_s, room, self.model.moment), "faint")]
         return [clip(line, width) for line in (*head, *lines, foot)][:height]
 
 
@@ -364,4 +365,6 @@ class QueueMemory(QueueCanvas):
     def paint(self, width: int, height: int) -> list[Line]:
         if self.queue is None:
             return []
-        return queue_memory(self.queue, width, self.model.snapshot.measured, named=False)[:height]
+        return queue_memory(self.queue, width, self.model.snapshot.measured, self.model.moment, named=False)[
+            :height
+        ]
