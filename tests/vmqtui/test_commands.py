@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 from textual.pilot import Pilot
 from textual.widgets import Input
+from textual.widgets._toast import ToastRack
 
 from tests.vmqtui.conftest import Running, screen_text
 from tests.vmqtui.dialogs import closed, flowing, notes, opened, shown
@@ -351,3 +352,16 @@ async def test_a_command_is_bounded(dashboard: Running) -> None:
         field = app.screen.query_one("#command-input", Input)
         field.insert("x" * (COMMAND_LIMIT + 50), 0)
         assert len(field.value) <= COMMAND_LIMIT
+
+
+async def test_a_message_leaves_the_command_that_is_typed_in_sight(dashboard: Running) -> None:
+    async with dashboard() as (app, pilot, _):
+        app._disable_notifications = False  # as outside of tests
+        await app.screen.mount(rack := ToastRack(id="textual-toastrack"))
+        app.notify("15 rows")
+        await pilot.press("colon", *"export csv")
+        await pilot.pause()
+        toasts = [holder.children[0] for holder in rack.children]
+        bar = app.screen.query_one("#command-bar")
+        assert bar.region.height == 1
+        assert [toast.region.height > 0 and toast.region.overlaps(bar.region) for toast in toasts] == [False]
