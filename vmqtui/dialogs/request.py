@@ -116,10 +116,11 @@ class Preview(Static):
 
     def _lines(self, told: Sequence[Foreseen], count: int) -> list[Text]:
         """The first effects of ``count`` requests, a line each."""
-        style, lines = palette_of(self).style, []
+        style, lines = palette_of(self).style, list[Text]()
         for one in told[:_MOST_STEPS]:
             role = "accent" if one.fits else "warn"
-            lines.append(Text(f"{'≈' if one.fits else '△'} {one.words}", style(role)))
+            mark = "△" if not one.fits else "≈" if lines else "after ⏎ ≈"
+            lines.append(Text(f"{mark} {one.words}", style(role)))
         if count > _MOST_STEPS:
             lines.append(Text(f"… and {count - _MOST_STEPS:,} more like it", style("dim")))
         return lines

@@ -202,7 +202,7 @@ _DIALOG_KEYS = (
     ("← →", "Change a field that has ‹ › around it."),
     ("⏎", "Do it. What destroys something has Cancel first; y does it."),
     ("Esc", "Leave; a change that was sent goes on to its end, which is shown then."),
-    ("≈ △", "What the engine says would happen, and why it would not."),
+    ("≈ △", "What the engine says would happen after ⏎, and why it would not."),
 )
 
 

@@ -156,11 +156,9 @@ class Header(Canvas):
         right: Line = []
         if loads:
             load, processor = max(loads)
-            right = [
-                ("hottest ", "dim"),
-                (f"{processor} ", "text"),
-                (f"{percent(load)} ", load_level(load) or "strong"),
-            ]
+            right = [(f"{processor} ", "text"), (f"{percent(load)} ", load_level(load) or "strong")]
+            room = width - width_of(left) - width_of(right) - 1
+            right.insert(0, (next((word for word in ("hottest ", "hot ") if len(word) <= room), ""), "dim"))
         return spread(left, right, width)
 
     def _down(self) -> Line:
