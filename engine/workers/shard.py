@@ -74,7 +74,7 @@ def _work(place: Place, block: Block, pipe: Connection) -> None:
     port = reply[:ports].reshape(-1, PORT_COUNTERS)
     scratch = scratch_for(place.sizes.slots, reply[ports:].reshape(-1, 2))
     block_scratch = scratch_for_block(place.sizes.cpus, port)
-    views_at, scratch_at, block_scratch_at = map(places_of, (block.views, scratch, block_scratch))
+    views_places, scratch_places, block_places = map(places_of, (block.views, scratch, block_scratch))
     begin_now, serve_now, end_now, steer_now = entry(begin), entry(serve), entry(end), entry(steer)
     me = place.cpu
     pipe.send_bytes(b"")  # ready
@@ -82,12 +82,12 @@ def _work(place: Place, block: Block, pipe: Connection) -> None:
         batch, blocks, bank, round_number, horizon_ns, ahead, frames = ORDER.unpack(pipe.recv_bytes())
         credited = 0
         if batch >= 0:
-            owned, foreigners = begin_now(views_at, scratch_at, me, bank)
+            owned, foreigners = begin_now(views_places, scratch_places, me, bank)
             credited = serve_now(
-                views_at, scratch_at, me, batch, blocks, bank, round_number, horizon_ns, foreigners
+                views_places, scratch_places, me, batch, blocks, bank, round_number, horizon_ns, foreigners
             )
-            end_now(views_at, scratch_at, me, bank, round_number, horizon_ns, owned, credited)
+            end_now(views_places, scratch_places, me, bank, round_number, horizon_ns, owned, credited)
         port[:] = 0
         if ahead >= 0:
-            steer_now(views_at, ahead, frames, block_scratch_at)
+            steer_now(views_places, ahead, frames, block_places)
         pipe.send_bytes(reply[: ports + 2 * credited].data)
